@@ -1,0 +1,1 @@
+"""Payment callbacks in, one normalized event stream out."""

@@ -1,0 +1,77 @@
+-- Dedupe, record and enqueue, in one step. Lua does not roll back: every check comes before the first write, and the
+-- marker is written last, so that a failure in between leaves no fact that is known and nowhere.
+--
+-- KEYS  1 stream of released events   2 stream of held events   3 full flag   4 RQ's set of queues
+-- ARGV  1 now, in RQ's format         2 seconds a marker lives (0: for ever)
+--       3 RQ's prefix of queues       4 RQ's prefix of jobs
+--       5 job timeout                 6 result ttl          7 failure ttl     8 retries     9 retry pauses (JSON list)
+--      10 number of events; then for each event
+--         marker key, mode ("new": a callback; "hold": a callback that waits for confirmation; "release": a held fact,
+--         now confirmed), event (JSON), routes (JSON list of names), sealed request, number of jobs; then for each job
+--         job id, queue name, dotted name of the callable
+--
+-- Returns a list with one number an event: 0 done, 1 was released before, 2 is held already.
+-- Or a single number: -1 the full flag is set, -2 a key has a foreign type.
+
+local function foreign(key, wanted)
+  local found = redis.call('TYPE', key).ok
+  return found ~= 'none' and found ~= wanted
+end
+
+if redis.call('EXISTS', KEYS[3]) == 1 then return -1 end
+if foreign(KEYS[1], 'stream') or foreign(KEYS[2], 'stream') or foreign(KEYS[4], 'set') then return -2 end
+
+local events, states, seen, at = {}, {}, {}, 11
+for i = 1, tonumber(ARGV[10]) do
+  local event = {marker = ARGV[at], mode = ARGV[at + 1], text = ARGV[at + 2], routes = ARGV[at + 3],
+                 request = ARGV[at + 4], jobs = {}}
+  local jobs = tonumber(ARGV[at + 5])
+  at = at + 6
+  if foreign(event.marker, 'string') then return -2 end
+  local known = seen[event.marker] or redis.call('GET', event.marker)
+  local state = 0
+  if known == 'released' then state = 1 elseif known == 'held' and event.mode ~= 'release' then state = 2 end
+  for j = 1, jobs do
+    local job = {id = ARGV[at], key = ARGV[4] .. ARGV[at], queue = ARGV[at + 1], call = ARGV[at + 2]}
+    at = at + 3
+    if foreign(ARGV[3] .. job.queue, 'list') then return -2 end
+    -- The marker has expired and the job is still there: the fact is known all the same.
+    if event.mode ~= 'hold' and state == 0 and redis.call('EXISTS', job.key) == 1 then state, event.revive = 1, true end
+    event.jobs[j] = job
+  end
+  if state == 0 then seen[event.marker] = event.mode == 'hold' and 'held' or 'released' end
+  events[i], states[i] = event, state
+end
+
+local function mark_released(marker)
+  if ARGV[2] == '0' then
+    redis.call('SET', marker, 'released')
+  else
+    redis.call('SET', marker, 'released', 'EX', ARGV[2])
+  end
+end
+
+local function enqueue(job, text)
+  local queue = ARGV[3] .. job.queue
+  -- The event's JSON is put between RQ's [callable, instance, args, kwargs] as it is, and not sent twice.
+  redis.call('HSET', job.key, 'created_at', ARGV[1], 'enqueued_at', ARGV[1], 'origin', job.queue, 'status', 'queued',
+    'description', job.call, 'data', '["' .. job.call .. '",null,[' .. text .. '],{}]', 'timeout', ARGV[5],
+    'result_ttl', ARGV[6], 'failure_ttl', ARGV[7], 'retries_left', ARGV[8], 'retry_intervals', ARGV[9])
+  redis.call('SADD', KEYS[4], queue)
+  redis.call('RPUSH', queue, job.id)
+end
+
+for i, event in ipairs(events) do
+  if states[i] == 0 then
+    local held = event.mode == 'hold'
+    redis.call('XADD', held and KEYS[2] or KEYS[1], '*', 'event', event.text, 'routes', event.routes, 'request',
+      event.request)
+    if not held then
+      for _, job in ipairs(event.jobs) do enqueue(job, event.text) end
+    end
+    if held then redis.call('SET', event.marker, 'held') else mark_released(event.marker) end
+  elseif event.revive then
+    mark_released(event.marker)
+  end
+end
+return states

@@ -1,0 +1,292 @@
+"""
+The configuration: one TOML file, with every fault found and told at once (docs/configuration.md).
+
+Secrets are references only, ``env:NAME`` or ``file:PATH``; a fault names the place and never the value.
+"""
+
+import os
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from marshmallow import ValidationError
+
+from receiver.account import Account, Confirm, Reference, Secret
+from receiver.errors import ConfigError
+from receiver.message import Level
+from receiver.ports import Provider, Target
+from receiver.providers import BY_NAME
+from receiver.routing import Route
+from receiver.seal import data_key
+from receiver.settings import RouteSchema, TopSchema, account_schema
+from receiver.signing import hex_hmac_sha256
+
+DEFAULT_REDIS = "redis://127.0.0.1:6379/0"
+DEFAULT_ROUTE = Route(Target("events", "events", "workers.jobs.on_event"))
+TOKEN_LENGTH = 20
+DAY = 24 * 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """A configuration without a fault."""
+
+    accounts: Mapping[tuple[str, str], Account]
+    routes: tuple[Route, ...]
+    redis_url: str = field(repr=False)  # may hold a password
+    data: Path
+    dedupe_days: int = 30
+    events_keep: int = DAY  # seconds
+    data_keys: tuple[bytes, ...] = field(default=(), repr=False)
+    metrics_token: Secret | None = None
+
+
+def locate(environ: Mapping[str, str]) -> Path:
+    return Path(environ.get("ULAK_CONFIG") or "ulak.toml")
+
+
+def data_folder(environ: Mapping[str, str]) -> Path:
+    """``ULAK_DATA``, or ``.ulak`` beside the configuration file."""
+    named = environ.get("ULAK_DATA")
+    return Path(named) if named else locate(environ).absolute().parent / ".ulak"
+
+
+def load(environ: Mapping[str, str] | None = None) -> Settings:
+    """Read the file that ``ULAK_CONFIG`` names; raise ConfigError with every fault."""
+    environ = os.environ if environ is None else environ
+    path = locate(environ)
+    try:
+        tree = tomllib.loads(path.read_text("utf-8"))
+    except OSError as exc:
+        raise ConfigError([f"{path}: cannot be read ({exc.strerror}); ULAK_CONFIG names the file"]) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        raise ConfigError([f"{path}: is no TOML: {exc}"]) from None
+    return _Reader(path.absolute().parent, environ).settings(tree)
+
+
+class _Reader:
+    """Collects faults while it reads, so that one run tells them all."""
+
+    def __init__(self, folder: Path, environ: Mapping[str, str]) -> None:
+        self._folder = folder
+        self._environ = environ
+        self._faults: list[str] = []
+
+    def settings(self, tree: Mapping[str, Any]) -> Settings:
+        lists: dict[str, list[Any]] = {}
+        for name in ("accounts", "routes"):
+            found = tree.get(name, [])
+            lists[name] = found if isinstance(found, list) else []
+            if not isinstance(found, list):
+                self._fault(name, f"must be a list of tables, written [[{name}]]")
+        top = self._load("", TopSchema(), {name: tree[name] for name in tree if name not in lists}) or {}
+        key = tuple(self._data_key(reference) for reference in top.get("data_key", ()))
+        keys = tuple(found for found in key if found)
+        pseudonym = bytes.fromhex(hex_hmac_sha256(keys[0], b"customer.key")) if keys else None
+        accounts = [self._account(number, entry, pseudonym) for number, entry in enumerate(lists["accounts"])]
+        known = [account for account in accounts if account is not None]
+        routes = [self._route(number, entry) for number, entry in enumerate(lists["routes"])]
+        if not lists["accounts"]:
+            self._fault("accounts", "there is none; write at least one [[accounts]] table")
+        if "data_key" not in top and any(not account.test for account in known):
+            self._fault("data_key", "is required as soon as one account is not `test = true`: it encrypts what is kept")
+        self._compare_accounts(known)
+        self._compare_routes([route for route in routes if route])
+        dedupe = top.get("dedupe_days", 30)
+        self._compare_holds(lists["accounts"], dedupe)
+        token = top.get("metrics_token")
+        metrics_token = self._token("metrics_token", token) if token else None
+        if self._faults:
+            raise ConfigError(self._faults)
+        return Settings(
+            accounts={(account.provider, account.slug): account for account in known},
+            routes=tuple(route for route in routes if route) or (DEFAULT_ROUTE,),
+            redis_url=self._environ.get("REDIS_URL") or DEFAULT_REDIS,
+            data=Path(self._environ.get("ULAK_DATA") or self._folder / ".ulak"),
+            dedupe_days=dedupe,
+            events_keep=top["events_keep"],
+            data_keys=keys,
+            metrics_token=metrics_token,
+        )
+
+    def _fault(self, place: str, text: str) -> None:
+        self._faults.append(f"{place}: {text}" if place else text)
+
+    def _load(self, place: str, schema: Any, entry: Mapping[str, Any]) -> dict[str, Any] | None:  # noqa: ANN401
+        try:
+            return dict(schema.load(entry))
+        except ValidationError as exc:
+            for path, message in _flatten(exc.normalized_messages()):
+                self._fault(" ".join(filter(None, (place, path))), message)
+            return None
+
+    def _account(self, number: int, entry: object, pseudonym: bytes | None) -> Account | None:
+        place = f"accounts[{number}]"
+        if not isinstance(entry, dict):
+            self._fault(place, "must be a table")
+            return None
+        provider = BY_NAME.get(str(entry.get("provider")))
+        if provider is None:
+            self._fault(f"{place} provider", f"must be one of {', '.join(BY_NAME)}")
+            return None
+        place = f"{place} {provider.name}/{entry.get('slug', '?')}"
+        loaded = self._load(place, account_schema(provider), entry)
+        return self._build(place, provider, loaded, pseudonym) if loaded is not None else None
+
+    def _build(self, place: str, provider: Provider, loaded: dict[str, Any], pseudonym: bytes | None) -> Account:
+        api = {name: self._resolved(f"{place} api.{name}", value) for name, value in loaded.get("api", {}).items()}
+        browser_tokens = self._tokens(f"{place} browser_token", loaded)
+        tokens = self._tokens(f"{place} token", loaded)
+        if {token.value for token in tokens} & {token.value for token in browser_tokens}:
+            self._fault(f"{place} browser_token", "must differ from token: the shopper can read it")
+        secrets = self._secrets(place, loaded)
+        published = {text.encode() for text in provider.settings.published_secrets}
+        if not loaded["test"] and any(secret.value in published for secret in secrets):
+            self._fault(f"{place} secrets", "is the provider's published test secret; set `test = true` or use your own")
+        if loaded.get("result_url") and not loaded.get("result_secret"):
+            self._fault(f"{place} result_secret", "is required with result_url: it signs what the browser carries")
+        if loaded["confirm"] not in {None, "never"} and not api:
+            self._fault(f"{place} confirm", "needs [accounts.api]: without credentials nobody can be asked")
+        if loaded.get("expected_token"):
+            self._token(f"{place} expected_token", loaded["expected_token"])
+        own = provider.settings.account.fields.keys() - {"secrets"}
+        return Account(
+            provider=provider.name,
+            slug=loaded["slug"],
+            test=loaded["test"],
+            secrets=secrets,
+            tokens=tokens,
+            browser_tokens=browser_tokens,
+            result_url=loaded.get("result_url"),
+            result_secret=self._one(f"{place} result_secret", loaded.get("result_secret")),
+            relay=loaded.get("relay", False),
+            confirm=Confirm(loaded["confirm"] or ("unproven" if api else "never")),
+            clear_personal=loaded["personal"] == "clear",
+            custom=frozenset(loaded["custom"]),
+            pseudonym_key=pseudonym,
+            options={name: loaded[name] for name in own},
+            api=api,
+        )
+
+    def _secrets(self, place: str, loaded: Mapping[str, Any]) -> tuple[Secret, ...]:
+        found = []
+        for number, entry in enumerate(loaded.get("secrets", ())):
+            # A table of references is one secret in parts, joined in the order of the provider's schema.
+            parts = list(entry.values()) if isinstance(entry, dict) else [entry]
+            values = [self._bytes(f"{place} secrets[{number}]", part) for part in parts]
+            if all(values):
+                found.append(Secret(parts[0].text, b"".join(value for value in values if value)))
+        return tuple(found)
+
+    def _tokens(self, place: str, loaded: Mapping[str, Any]) -> tuple[Secret, ...]:
+        name = place.rsplit(" ", 1)[-1]
+        found = (self._token(place, reference) for reference in loaded.get(name, ()))
+        return tuple(token for token in found if token)
+
+    def _token(self, place: str, reference: Reference) -> Secret | None:
+        secret = self._one(place, reference)
+        if secret is None:
+            return None
+        if len(secret.value) < TOKEN_LENGTH:
+            self._fault(place, f"is shorter than {TOKEN_LENGTH} characters; make one with `openssl rand -hex 20`")
+        elif not all(sign.isalnum() or sign in "-._~" for sign in secret.value.decode("latin-1")) or not (
+            secret.value.isascii()
+        ):
+            self._fault(place, "may hold letters, digits, `-`, `.`, `_` and `~` only: it is part of a URL")
+        return secret
+
+    def _one(self, place: str, reference: Reference | None) -> Secret | None:
+        value = self._bytes(place, reference) if reference else None
+        return Secret(reference.text, value) if reference and value else None
+
+    def _resolved(self, place: str, value: object) -> object:
+        return self._one(place, value) if isinstance(value, Reference) else value
+
+    def _bytes(self, place: str, reference: Reference) -> bytes | None:
+        scheme, _, name = reference.text.partition(":")
+        if scheme == "env":
+            value = self._environ.get(name, "").encode("utf-8", "surrogateescape")
+            missing = f"environment variable {name} is not set or empty"
+        else:
+            path = self._folder / name
+            missing = f"file {path} cannot be read or is empty"
+            try:
+                value = path.read_bytes().rstrip(b"\r\n")
+            except OSError:
+                value = b""
+        if not value:
+            self._fault(place, missing)
+        return value or None
+
+    def _data_key(self, reference: Reference) -> bytes | None:
+        value = self._bytes("data_key", reference)
+        try:
+            return data_key(value) if value else None
+        except ValueError as exc:
+            self._fault("data_key", str(exc))
+            return None
+
+    def _route(self, number: int, entry: object) -> Route | None:
+        place = f"routes[{number}]"
+        if not isinstance(entry, dict):
+            self._fault(place, "must be a table")
+            return None
+        loaded = self._load(f"{place} {entry.get('name', '?')}", RouteSchema(), entry)
+        if loaded is None:
+            return None
+        return Route(
+            target=Target(loaded["name"], loaded["queue"] or loaded["name"], loaded["job"]),
+            kinds=tuple(loaded["kinds"]),
+            providers=tuple(loaded["providers"]),
+            accounts=tuple(loaded["accounts"]),
+            test=loaded["test"],
+            min_trust=Level(loaded["min_trust"]),
+            covers=frozenset(loaded["covers"]),
+        )
+
+    def _compare_accounts(self, accounts: Iterable[Account]) -> None:
+        seen: set[tuple[str, str]] = set()
+        owners: dict[tuple[str, bytes], str] = {}
+        for account in accounts:
+            place = f"accounts {account.provider}/{account.slug}"
+            if (account.provider, account.slug) in seen:
+                self._fault(place, "is there twice; a slug may be used once a provider")
+            seen.add((account.provider, account.slug))
+            for secret in {*account.secrets, *account.tokens, *account.browser_tokens}:
+                owner = owners.setdefault((account.provider, secret.value), account.slug)
+                if owner != account.slug:
+                    self._fault(
+                        f"{place} {secret.key_id}",
+                        f"is also a secret of {account.provider}/{owner}: what is signed for one would pass for the other",
+                    )
+
+    def _compare_routes(self, routes: Iterable[Route]) -> None:
+        names: set[str] = set()
+        for route in routes:
+            if route.target.route in names:
+                self._fault(f"routes {route.target.route}", "is there twice; job ids are made of the name")
+            names.add(route.target.route)
+
+    def _compare_holds(self, entries: Iterable[object], dedupe_days: int) -> None:
+        for number, entry in enumerate(entries):
+            provider = BY_NAME.get(str(entry.get("provider"))) if isinstance(entry, dict) else None
+            if provider is None or not isinstance(entry, dict) or not dedupe_days:
+                continue
+            try:
+                held = account_schema(provider).load(entry)["confirm_for"]
+            except ValidationError:
+                continue
+            if held > dedupe_days * DAY:
+                self._fault(f"accounts[{number}] confirm_for", "is longer than dedupe_days: the fact would be forgotten")
+
+
+def _flatten(messages: Any, path: str = "") -> Iterable[tuple[str, str]]:  # noqa: ANN401 - marshmallow's nested messages
+    if isinstance(messages, dict):
+        for name, inner in messages.items():
+            step = f"[{name}]" if isinstance(name, int) else f".{name}" if path else str(name)
+            yield from _flatten(inner, "" if name == "_schema" else path + step)
+    else:
+        for message in messages if isinstance(messages, list) else [messages]:
+            yield path, str(message)

@@ -1,0 +1,259 @@
+"""The event: one fact about one payment, subscription or instalment, in the words of docs/events.md."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from functools import cached_property
+from typing import Any
+
+import orjson
+
+from receiver.message import Level
+from receiver.money import Money
+
+
+class Kind(StrEnum):
+    """What an event says; the CloudEvents ``type``. Nothing outside this list is ever sent."""
+
+    PAYMENT_PENDING = "payment.pending"
+    PAYMENT_AUTHORIZED = "payment.authorized"
+    PAYMENT_SUCCEEDED = "payment.succeeded"
+    PAYMENT_FAILED = "payment.failed"
+    PAYMENT_CANCELED = "payment.canceled"
+    PAYMENT_EXPIRED = "payment.expired"
+    PAYMENT_VOIDED = "payment.voided"
+    PAYMENT_REFUND_PENDING = "payment.refund_pending"
+    PAYMENT_REFUNDED = "payment.refunded"
+    PAYMENT_PARTIALLY_REFUNDED = "payment.partially_refunded"
+    PAYMENT_REFUND_FAILED = "payment.refund_failed"
+    PAYMENT_CHARGED_BACK = "payment.charged_back"
+    PAYMENT_UNKNOWN = "payment.unknown"
+    SUBSCRIPTION_PENDING = "subscription.pending"
+    SUBSCRIPTION_TRIAL_STARTED = "subscription.trial_started"
+    SUBSCRIPTION_ACTIVATED = "subscription.activated"
+    SUBSCRIPTION_RENEWED = "subscription.renewed"
+    SUBSCRIPTION_PAST_DUE = "subscription.past_due"
+    SUBSCRIPTION_SUSPENDED = "subscription.suspended"
+    SUBSCRIPTION_REACTIVATED = "subscription.reactivated"
+    SUBSCRIPTION_CANCELED = "subscription.canceled"
+    SUBSCRIPTION_REJECTED = "subscription.rejected"
+    SUBSCRIPTION_EXPIRED = "subscription.expired"
+    SUBSCRIPTION_UPDATED = "subscription.updated"
+    SUBSCRIPTION_UNKNOWN = "subscription.unknown"
+    INSTALLMENT_PENDING = "installment.pending"
+    INSTALLMENT_PAID = "installment.paid"
+    INSTALLMENT_PARTIALLY_PAID = "installment.partially_paid"
+    INSTALLMENT_PAST_DUE = "installment.past_due"
+    INSTALLMENT_CANCELED = "installment.canceled"
+    NOTICE_RECEIVED = "notice.received"
+
+
+# Kinds that give or take something: an account that confirms holds them until status and amount are covered.
+WEIGHTY = frozenset({
+    Kind.PAYMENT_SUCCEEDED,
+    Kind.PAYMENT_AUTHORIZED,
+    Kind.PAYMENT_REFUNDED,
+    Kind.PAYMENT_PARTIALLY_REFUNDED,
+    Kind.PAYMENT_CHARGED_BACK,
+    Kind.PAYMENT_VOIDED,
+    Kind.SUBSCRIPTION_ACTIVATED,
+    Kind.SUBSCRIPTION_RENEWED,
+    Kind.SUBSCRIPTION_REACTIVATED,
+    Kind.SUBSCRIPTION_TRIAL_STARTED,
+    Kind.INSTALLMENT_PAID,
+})
+
+
+class Why(StrEnum):
+    """The event's ``reason``: says more than the kind."""
+
+    PARTIAL_PAYMENT = "partial_payment"
+    AWAITING_MERCHANT = "awaiting_merchant"
+    THREEDS_ONLY = "threeds_only"
+    NOT_CONFIRMED = "not_confirmed"
+    OTHER_PENDING = "other_pending"
+
+
+class Category(StrEnum):
+    """Why a payment failed, in one list for all providers."""
+
+    INSUFFICIENT_FUNDS = "insufficient_funds"
+    CARD_DATA = "card_data"
+    BANK_DECLINE = "bank_decline"
+    FRAUD = "fraud"
+    THREEDS = "threeds"
+    LIMIT = "limit"
+    CUSTOMER_CANCELED = "customer_canceled"
+    NOT_CONFIRMED = "not_confirmed"
+    OPERATOR_ERROR = "operator_error"
+    MERCHANT_SETUP = "merchant_setup"
+    PROVIDER_ERROR = "provider_error"
+    DUPLICATE = "duplicate"
+    UNKNOWN = "unknown"
+
+
+class Method(StrEnum):
+    """What the payment was made with."""
+
+    CARD = "card"
+    CARRIER = "carrier"
+    BANK_TRANSFER = "bank_transfer"
+    CASH = "cash"
+    CREDIT = "credit"
+    WALLET = "wallet"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    category: Category
+    code: str | None = None
+    message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """Never more of a card than this."""
+
+    last4: str | None = None
+    brand: str | None = None
+    installments: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Customer:
+    """``ref`` is the merchant's own id; the rest is masked or keyed by ``receiver.redact``."""
+
+    ref: str | None = None
+    key: str | None = None
+    phone: str | None = None
+    email: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    plan: str | None = None
+    phase: str | None = None
+    period_end: str | None = None
+    ends_at: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    level: Level
+    covers: tuple[str, ...] = ()
+    conflict: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A time the provider named; ``zone`` is ``provider`` where it said the zone too, else ``assumed``."""
+
+    at: datetime
+    zone: str
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """
+    What a provider's notification says, in our words; ``Provider.normalize`` makes these.
+
+    ``fact_key`` says what makes two deliveries the same fact (docs/events.md). Money is exact, references are text,
+    ``status_code`` is the provider's own word.
+    """
+
+    kind: Kind
+    fact_key: tuple[str | None, ...]
+    status_code: str | None
+    status_text: str | None = None
+    order_ref: str | None = None
+    payment_ref: str | None = None
+    refund_ref: str | None = None
+    subscription_ref: str | None = None
+    reason: Why | None = None
+    amount: Money | None = None
+    refund: Money | None = None
+    failure: Failure | None = None
+    method: Method = Method.UNKNOWN
+    card: Card | None = None
+    customer: Customer = Customer()
+    subscription: Subscription | None = None
+    occurred: Moment | None = None
+
+
+@dataclass(frozen=True)
+class Event:
+    """One statement, whose it is, and how far it is proven. ``raw`` is redacted."""
+
+    provider: str
+    account: str
+    channel: str
+    test: bool
+    received_at: datetime
+    trust: Trust
+    says: Statement
+    custom: Mapping[str, str] = field(default_factory=dict, repr=False)
+    raw: Mapping[str, str] = field(default_factory=dict, repr=False)
+    origin: str = "callback"
+
+    @cached_property
+    def id(self) -> str:
+        """Hex SHA-256 over provider, account and fact key: letters and digits only, so it can be part of an RQ job id."""
+        return hashlib.sha256(orjson.dumps([self.provider, self.account, *self.says.fact_key])).hexdigest()
+
+    def to_wire(self) -> dict[str, Any]:
+        """Return the CloudEvents 1.0 object that consumers get (structured mode, version 1 of docs/events.md)."""
+        says = self.says
+        received = self.received_at.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        wire: dict[str, Any] = {
+            "specversion": "1.0",
+            "id": self.id,
+            "source": f"/{self.provider}/{self.account}",
+            "type": says.kind.value,
+        }
+        if says.order_ref:
+            wire["subject"] = says.order_ref
+        wire["time"] = _utc(says.occurred.at) if says.occurred else received
+        wire["datacontenttype"] = "application/json"
+        wire["dataschema"] = "urn:ulak:event:1"
+        wire["data"] = {
+            "provider": self.provider,
+            "account": self.account,
+            "channel": self.channel,
+            "test": self.test,
+            "origin": self.origin,
+            "order_ref": says.order_ref,
+            "payment_ref": says.payment_ref,
+            "refund_ref": says.refund_ref,
+            "subscription_ref": says.subscription_ref,
+            "status": {"code": says.status_code, "text": says.status_text},
+            "reason": says.reason,
+            "amount": says.amount.to_wire() if says.amount else None,
+            "refund": says.refund.to_wire() if says.refund else None,
+            "failure": says.failure,
+            "method": says.method,
+            "card": says.card,
+            "customer": says.customer,
+            "subscription": says.subscription,
+            "installment": None,
+            "occurred_at": says.occurred.at.isoformat() if says.occurred else None,
+            "occurred_at_zone": says.occurred.zone if says.occurred else "none",
+            "received_at": received,
+            "trust": self.trust,
+            "expected": None,
+            "replay": False,
+            "custom": self.custom,
+            "raw": self.raw,
+        }
+        return wire
+
+    def to_json(self) -> bytes:
+        """The bytes that are stored and enqueued; orjson writes the nested records and enums by itself."""
+        return orjson.dumps(self.to_wire())
+
+
+def _utc(moment: datetime) -> str:
+    text = moment.astimezone(UTC).isoformat()
+    return text.removesuffix("+00:00") + "Z"

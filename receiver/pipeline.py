@@ -1,0 +1,178 @@
+"""
+The way of a callback: verify, parse, normalize, accept; the provider words the reply.
+
+Everything before ``accept`` is pure. What is proven is never lost again: an authentic callback that we cannot read, or
+that our own code fails on, goes to quarantine and is answered as stored.
+"""
+
+import hashlib
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from marshmallow import ValidationError
+
+from receiver import redact, routing
+from receiver.account import Account, Confirm
+from receiver.errors import Quarantined, Reason, Unavailable
+from receiver.event import WEIGHTY, Event, Trust
+from receiver.log import Line
+from receiver.message import CallbackRequest, Level, Notification, Outcome, Reply
+from receiver.ports import Channel, Entry, EventSink, Metrics, Provider, Receipt, Settled, Unreadable
+from receiver.routing import Route
+from receiver.seal import Sealer
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a callback arrived; the token, where the channel has one, is already compared."""
+
+    provider: Provider
+    account: Account
+    channel: Channel
+    token_id: str = ""
+
+
+class NoSpool:
+    """Stands where a local spool will: keeps nothing, so that the provider is asked to try again."""
+
+    def accept(self, entries: Sequence[Entry]) -> Sequence[Receipt]:
+        del entries
+        raise Unavailable(Reason.REDIS_UNREACHABLE)
+
+    def quarantine(self, unreadable: Unreadable) -> None:
+        del unreadable
+        raise Unavailable(Reason.REDIS_UNREACHABLE)
+
+    def refuse(self, provider: str, account: str, channel: str, reason: str, request_id: str) -> None:
+        """A refusal is no fact, so nothing needs to be spooled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """Takes proven callbacks to the sink, or to the spool while the sink is away."""
+
+    sink: EventSink
+    routes: Sequence[Route]
+    sealer: Sealer
+    metrics: Metrics
+    spool: EventSink
+
+    def handle(self, request: CallbackRequest, endpoint: Endpoint, line: Line) -> Reply:
+        """Return the provider's own success reply; raise Rejected or Unavailable, and nothing else, where there is none."""
+        provider, account = endpoint.provider, endpoint.account
+        try:
+            notes = provider.verify(request, account, endpoint.token_id)
+            events = [self._read(note, request, endpoint, line) for note in notes]
+        except Quarantined as exc:
+            settled = self._quarantine(exc.reason, request, endpoint, line)
+        else:
+            settled = self._accept(events, request, account)
+            line.events = [event.id for event in events]
+        line.outcome = settled.outcome
+        return provider.reply(settled, request, account)
+
+    def _read(self, note: Notification, request: CallbackRequest, endpoint: Endpoint, line: Line) -> Event:
+        """Parse, normalize, and say whose the statement is."""
+        provider, account, channel = endpoint.provider, endpoint.account, endpoint.channel
+        line.key_id = note.key_id
+        try:
+            fields = channel.schema.load(note.fields)
+            says = provider.normalize(fields, note, channel.name, account)
+        except ValidationError as exc:
+            line.detail = ",".join(sorted(map(str, exc.normalized_messages())))
+            raise Quarantined(Reason.UNREADABLE_FIELD) from None
+        except Quarantined:
+            raise
+        except Exception as exc:  # noqa: BLE001 - proven, so it must be kept whatever our code does
+            line.detail = place(exc)
+            raise Quarantined(Reason.NORMALIZE_FAILED) from None
+        self._count_strangers(note.fields, endpoint)
+        return Event(
+            provider=provider.name,
+            account=account.slug,
+            channel=channel.name,
+            test=account.test,
+            received_at=request.received_at,
+            trust=Trust(note.level, note.covers),
+            says=says,
+            custom=redact.pass_through(note.fields, account),
+            raw=redact.raw_copy(note.fields, channel.kept),
+        )
+
+    def _accept(self, events: Sequence[Event], request: CallbackRequest, account: Account) -> Settled:
+        entries = [
+            Entry(
+                event,
+                routing.targets(event, self.routes),
+                self.sealer.seal(request, event.id),
+                hold=holds(event, account),
+            )
+            for event in events
+        ]
+        try:
+            receipts, spooled = self.sink.accept(entries), False
+        except Unavailable as exc:
+            receipts, spooled = self._spooled(entries, exc), True
+        for event, receipt in zip(events, receipts, strict=True):
+            if receipt.new:
+                self.metrics.event(event.provider, event.account, event.says.kind)
+        released = all(receipt.released for receipt in receipts)
+        if spooled:
+            return Settled(Outcome.SPOOLED, events, released)
+        if not any(receipt.new for receipt in receipts):
+            return Settled(Outcome.DUPLICATE, events, released)
+        return Settled(Outcome.ACCEPTED if released else Outcome.HELD, events, released)
+
+    def _spooled(self, entries: Sequence[Entry], reason: Unavailable) -> Sequence[Receipt]:
+        try:
+            return self.spool.accept(entries)
+        except Unavailable:
+            raise reason from None  # what is wrong with Redis is what a person must know
+
+    def _quarantine(self, reason: Reason, request: CallbackRequest, endpoint: Endpoint, line: Line) -> Settled:
+        digest = hashlib.sha256(request.query + b"\n" + request.body).hexdigest()
+        names = endpoint.provider.name, endpoint.account.slug
+        sealed = self.sealer.seal(request, digest)
+        unreadable = Unreadable(*names, reason.value, digest, request, sealed)
+        try:
+            self.sink.quarantine(unreadable)
+        except Unavailable as exc:
+            try:
+                self.spool.quarantine(unreadable)
+            except Unavailable:
+                raise exc from None
+        line.reason = reason.value
+        return Settled(Outcome.QUARANTINED)
+
+    def _count_strangers(self, sent: Mapping[str, Any], endpoint: Endpoint) -> None:
+        """Count fields that nobody accounts for: the provider has changed something."""
+        channel = endpoint.channel
+        if channel.any_name:
+            return
+        strangers = sent.keys() - channel.known
+        if strangers:
+            self.metrics.unaccounted(endpoint.provider.name, len(strangers))
+
+
+def holds(event: Event, account: Account) -> bool:
+    """
+    Say whether the fact waits for the provider's API (docs/events.md, Confirmation).
+
+    ``unproven`` holds what gives or takes something until status and amount are covered; for a subscription the status
+    is enough. A null amount is not covered.
+    """
+    if account.confirm is Confirm.NEVER or event.trust.level is Level.CONFIRMED or event.says.kind not in WEIGHTY:
+        return False
+    if account.confirm is Confirm.ALWAYS:
+        return True
+    covers = event.trust.covers
+    paid = event.says.kind.startswith("subscription.") or ("amount" in covers and event.says.amount is not None)
+    return not ("status" in covers and paid)
+
+
+def place(exc: Exception) -> str:
+    """Name the error's class and the line of code: never its text, which may repeat what was sent."""
+    frame = traceback.extract_tb(exc.__traceback__)[-1]
+    return f"{type(exc).__name__} at {frame.filename.rsplit('/', 1)[-1]}:{frame.lineno}"

@@ -1,0 +1,170 @@
+"""The seams: what the pipeline asks of a provider and of the outside world."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Protocol
+
+from marshmallow import Schema
+
+from receiver.account import Account
+from receiver.event import Event, Statement
+from receiver.message import CallbackRequest, Media, Notification, Outcome, Reply
+
+
+class Token(StrEnum):
+    """Which secret of the account stands at the end of a channel's URL."""
+
+    NONE = "none"
+    ROUTE = "token"
+    OPTIONAL = "optional"  # wanted only where the account has one
+    BROWSER = "browser_token"
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """
+    One URL of a provider: who calls it, how, and what it may carry.
+
+    ``media`` lists what a POST may be, the usual one first. ``kept`` are the field names copied to the event's ``raw``,
+    ``dropped`` those known and left out; any other is counted as unaccounted, unless ``any_name`` says that strangers
+    are normal here.
+    """
+
+    name: str
+    methods: tuple[str, ...]
+    media: tuple[Media, ...]
+    token: Token
+    schema: Schema
+    kept: tuple[str, ...]
+    dropped: tuple[str, ...] = ()
+    any_name: bool = False
+    browser: bool = False
+    known: frozenset[str] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "known", frozenset((*self.kept, *self.dropped)))
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """A named callback that the simulator can send: the provider's fields without proof."""
+
+    channel: str
+    fields: Mapping[str, str]
+    unique: tuple[str, ...] = ()  # fields that get a fresh suffix in each callback
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What became of a callback that was stored. ``released`` is false while a fact is held for confirmation."""
+
+    outcome: Outcome
+    events: Sequence[Event] = ()
+    released: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsSchemas:
+    """
+    The provider's own settings of an account, and those under ``[accounts.api]``.
+
+    ``takes`` names the settings common to several providers that make sense here, ``needs`` those that must be there.
+    """
+
+    account: Schema
+    api: Schema
+    takes: frozenset[str]
+    needs: frozenset[str]
+    published_secrets: frozenset[str] = field(default=frozenset(), repr=False)
+
+
+class Provider(Protocol):
+    """Everything the receiver knows about one provider. Stateless: no I/O, no clock."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def title(self) -> str: ...
+    @property
+    def channels(self) -> Mapping[str, Channel]: ...
+    @property
+    def settings(self) -> SettingsSchemas: ...
+    @property
+    def scenarios(self) -> Mapping[str, Scenario]: ...
+    def verify(self, request: CallbackRequest, account: Account, token_id: str) -> Sequence[Notification]:
+        """
+        Prove the callback authentic, all of it, or raise Rejected (or Quarantined, where only the address is proven).
+
+        *token_id* names the route token that was in the URL, already compared; empty where the channel has none.
+        """
+
+    def normalize(self, fields: Mapping[str, Any], note: Notification, channel: str, account: Account) -> Statement:
+        """Say it in our words. *fields* is the loaded schema; raise Quarantined where a value has no single meaning."""
+
+    def reply(self, settled: Settled, request: CallbackRequest, account: Account) -> Reply:
+        """The bytes that this provider reads as "got it"."""
+
+    def sign(self, scenario: Scenario, account: Account, now: datetime) -> CallbackRequest:
+        """Make an authentic callback: simulator, bench, tests."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where one route wants its jobs: an RQ queue and the dotted name of a callable."""
+
+    route: str
+    queue: str
+    job: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An event on its way to the store: its routes, and the exact request bytes, sealed."""
+
+    event: Event
+    routes: Sequence[Target]
+    request: bytes = field(repr=False)
+    hold: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The store's answer for one event: was it new, and is the fact released (or held)."""
+
+    new: bool
+    released: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """An authentic callback that cannot be read, for quarantine."""
+
+    provider: str
+    account: str
+    reason: str
+    digest: str
+    callback: CallbackRequest
+    request: bytes = field(repr=False)
+
+
+class EventSink(Protocol):
+    """Where events are kept; the spool of a later version is a second one."""
+
+    def accept(self, entries: Sequence[Entry]) -> Sequence[Receipt]:
+        """Dedupe, record and enqueue in one atomic step; raise Unavailable where that cannot be done."""
+
+    def quarantine(self, unreadable: Unreadable) -> None:
+        """Keep it once; raise Unavailable where that cannot be done."""
+
+    def refuse(self, provider: str, account: str, channel: str, reason: str, request_id: str) -> None:
+        """Note a refusal for people to look at; never raises and never delays the answer for long."""
+
+
+class Metrics(Protocol):
+    """Counters and durations; labels hold configured names and reason words only."""
+
+    def callback(self, provider: str, account: str, channel: str, outcome: str, reason: str, seconds: float) -> None: ...
+    def event(self, provider: str, account: str, kind: str) -> None: ...
+    def unaccounted(self, provider: str, count: int) -> None: ...

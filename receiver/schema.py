@@ -1,0 +1,201 @@
+"""
+Marshmallow fields for what providers send, and the settings they share.
+
+What a fact rests on is strict: a value of an unknown form fails, and the callback is quarantined. What is only shown to
+people is lenient. marshmallow's own Decimal takes ``1e3`` and rounds, its Boolean takes ``on``: hence these.
+"""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields
+
+from receiver.account import Reference
+from receiver.errors import Quarantined, Reason
+from receiver.event import Moment
+from receiver.money import Money
+
+# Turkey has kept UTC+03:00 all year since 2016; older callbacks do not come.
+TURKEY = timezone(timedelta(hours=3))
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_AMOUNT = re.compile(r"[0-9]{1,15}(\.[0-9]{1,8}|,[0-9]{1,2})?", re.ASCII)
+_REFERENCE = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*|file:.+", re.ASCII)
+_SMALL = re.compile(r"[0-9]{1,2}", re.ASCII)
+_BOOLS = {"true": True, "1": True, "false": False, "0": False}
+
+
+class CallbackSchema(Schema):
+    """A provider adds fields when it likes: what is not named is left out here and counted elsewhere."""
+
+    class Meta:
+        unknown = EXCLUDE
+
+
+class SettingsSchema(Schema):
+    """Settings are ours: an unknown key is a typing slip and refused."""
+
+    class Meta:
+        unknown = RAISE
+
+
+class Text(fields.Field[Any]):
+    """
+    Identifying text: stripped, without control characters, at most *limit* characters.
+
+    Empty text, and each word in *absent*, is None; where the field is required that is an error.
+    """
+
+    def __init__(
+        self,
+        *,
+        data_key: str | None = None,
+        required: bool = False,
+        limit: int = 200,
+        pattern: str = "",
+        absent: frozenset[str] = frozenset(),
+    ) -> None:
+        if required:
+            super().__init__(data_key=data_key, required=True)
+        else:
+            super().__init__(data_key=data_key, allow_none=True, load_default=None)
+        self._limit = limit
+        self._pattern = re.compile(pattern, re.ASCII) if pattern else None
+        self._absent = absent
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str | None:
+        del attr, data, kwargs
+        if not isinstance(value, str):
+            raise ValidationError("is not text")
+        text = value.strip()
+        if not text or text in self._absent:
+            if self.required:
+                raise ValidationError("is empty")
+            return None
+        if len(text) > self._limit or _CONTROL.search(text):
+            raise ValidationError("is too long or holds control characters")
+        if self._pattern and not self._pattern.fullmatch(text):
+            raise ValidationError("has an unknown form")
+        return str(text)
+
+
+class Note(Text):
+    """Text that is only shown to people: anything goes, cleaned and cut to *limit*; what is no text is None."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str | None:
+        del attr, data, kwargs
+        if not isinstance(value, str):
+            return None
+        return _CONTROL.sub(" ", value).strip()[: self._limit] or None
+
+
+class Amount(Text):
+    """Plain decimal text; one comma with one or two digits behind it is the Turkish decimal sign and becomes a dot."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str | None:
+        text = super()._deserialize(value, attr, data, **kwargs)
+        if text is not None and not _AMOUNT.fullmatch(text):
+            raise ValidationError("is not a plain decimal")
+        return text.replace(",", ".") if text else None
+
+
+class Flag(fields.Field[Any]):
+    """A strict boolean: true and false as JSON, as text in any case, or as 1 and 0. Nothing else is guessed."""
+
+    def __init__(self, *, data_key: str | None = None) -> None:
+        super().__init__(data_key=data_key, required=True)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> bool:
+        del attr, data, kwargs
+        if isinstance(value, bool):
+            return value
+        found = _BOOLS.get(value.strip().lower()) if isinstance(value, str) else None
+        if found is None:
+            raise ValidationError("is not a boolean")
+        return found
+
+
+class Installments(fields.Field[Any]):
+    """The number of instalments, for show; 0 is the providers' word for one payment, and what is no number is None."""
+
+    def __init__(self) -> None:
+        super().__init__(allow_none=True, load_default=None)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> int | None:
+        del attr, data, kwargs
+        return (int(value) or 1) if isinstance(value, str) and _SMALL.fullmatch(value) else None
+
+
+class SecretRef(fields.Field[Any]):
+    """A reference to a secret, ``env:NAME`` or ``file:PATH``; the configuration resolves it. Never echoed in a fault."""
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> Reference:
+        del attr, data, kwargs
+        if not isinstance(value, str) or not _REFERENCE.fullmatch(value):
+            raise ValidationError("must be a reference, env:NAME or file:PATH; never the secret itself")
+        return Reference(value)
+
+
+def BaseUrl() -> fields.Url:  # noqa: N802 - used like the field classes above
+    """The address of a provider's API; sandboxes on this machine have plain http and no domain."""
+    return fields.Url(required=True, schemes={"http", "https"}, require_tld=False)
+
+
+def money(text: str | None, currency: str | None) -> Money | None:
+    """Build Money from an Amount field; None where amount or currency is not known, Quarantined where they do not fit."""
+    if text is None or not currency:
+        return None
+    try:
+        return Money.parse(text, currency)
+    except ValueError:
+        raise Quarantined(Reason.UNREADABLE_FIELD) from None
+
+
+_FORMATS = (
+    "%Y%m%d %H:%M:%S",  # Paratika, the seed's samples
+    "%d/%m/%Y %H:%M:%S.%f",  # Paratika, the Java samples
+    "%d/%m/%Y %H:%M:%S",
+    "%d.%m.%Y %H:%M:%S",
+)
+_EPOCH_MS = re.compile(r"[0-9]{13}", re.ASCII)
+_YEARS = range(2000, 2100)
+
+
+def moment(text: str | None) -> Moment | None:
+    """
+    Read a provider's time; None where the form is not known, for a time is shown and never decides.
+
+    Epoch milliseconds and ISO with an offset carry their zone; anything else is taken as Turkish time and marked so.
+    """
+    if not text:
+        return None
+    if _EPOCH_MS.fullmatch(text):
+        # Not fromtimestamp(ms / 1000): a float would move the microseconds.
+        return Moment(datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=int(text)), "provider")
+    at = _parse_time(text)
+    if at is None or at.year not in _YEARS:
+        return None
+    if at.tzinfo is not None:
+        return Moment(at, "provider")
+    return Moment(at.replace(tzinfo=TURKEY), "assumed")
+
+
+def _parse_time(text: str) -> datetime | None:
+    try:
+        return datetime.strptime(text, _FORMATS[0])  # noqa: DTZ007 - the caller sets the zone
+    except ValueError:
+        pass
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        pass
+    for form in _FORMATS[1:]:
+        try:
+            return datetime.strptime(text, form)  # noqa: DTZ007 - the caller sets the zone
+        except ValueError:
+            continue
+    return None

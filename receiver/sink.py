@@ -1,0 +1,191 @@
+"""
+The store: one Lua call a callback, after which the fact is in the stream, on the queues and remembered.
+
+Keys (docs/architecture.md): ``ulak:fact:<id>``, ``ulak:events``, ``ulak:held``, ``ulak:quarantine``, ``ulak:refused``,
+``ulak:full``. Jobs are written in RQ's own format, so that stock RQ consumes them.
+"""
+
+import hashlib
+import time
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import orjson
+import redis
+import redis.exceptions
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+from rq.job import Job
+from rq.queue import Queue
+
+from receiver.errors import Reason, Unavailable
+from receiver.ports import Entry, Receipt, Unreadable
+
+EVENTS = "ulak:events"
+HELD = "ulak:held"
+QUARANTINE = "ulak:quarantine"
+REFUSED = "ulak:refused"
+FULL = "ulak:full"
+FACT = "ulak:fact:"
+_SEEN = "ulak:quarantine:seen:"
+_PROBE = "ulak:probe"
+
+REFUSED_KEPT = 10_000  # entries of ulak:refused; anyone on the internet can make one
+
+# RQ reads these from the job's hash. The first retry comes at once and needs no scheduler, so that a job whose worker
+# was killed goes on under a stock worker too; the later ones give a consumer's database time to come back.
+JOB_TIMEOUT = 180
+JOB_RESULT_TTL = 60  # a finished job can be looked at for a minute; it costs 6 kB for that long
+JOB_FAILURE_TTL = 30 * 24 * 3600
+JOB_RETRY_PAUSES = (0, 10, 60, 300, 900)
+
+CONNECT_TIMEOUT = 0.3
+SOCKET_TIMEOUT = 0.5
+_REFUSE_PAUSE = 5.0
+
+_DONE, _RELEASED, _HELD = 0, 1, 2
+_IS_FULL, _FOREIGN = -1, -2
+
+Mode = Literal["new", "hold", "release"]
+
+
+class _Script:
+    """A Lua script that is sent by its digest, and by its text where Redis does not know it (again)."""
+
+    def __init__(self, name: str) -> None:
+        self._text = (Path(__file__).parent / name).read_bytes()
+        self._sha = hashlib.sha1(self._text, usedforsecurity=False).hexdigest()
+
+    def call(self, client: redis.Redis, keys: Sequence[str], args: Sequence[Any]) -> Any:  # noqa: ANN401 - Redis's answer
+        try:
+            return client.execute_command("EVALSHA", self._sha, len(keys), *keys, *args)
+        except redis.exceptions.NoScriptError:
+            return client.execute_command("EVAL", self._text, len(keys), *keys, *args)
+
+
+def connect(url: str) -> redis.Redis:
+    """
+    Return a client for the way of a callback: it gives up within about a second.
+
+    redis-py's own defaults hang a request for 59 s. A connection error is tried once more, since every script here is
+    safe to repeat; a time-out is not, for its time is spent.
+    """
+    return redis.Redis.from_url(
+        url,
+        socket_connect_timeout=CONNECT_TIMEOUT,
+        socket_timeout=SOCKET_TIMEOUT,
+        retry=Retry(NoBackoff(), 1, supported_errors=(redis.exceptions.ConnectionError,)),
+    )
+
+
+class RedisSink:
+    """``receiver.ports.EventSink`` on Redis. The connection is made at the first use, so a fork before that is harmless."""
+
+    def __init__(self, client: redis.Redis, dedupe_days: int) -> None:
+        self._client = client
+        self._ttl = str(dedupe_days * 24 * 3600)
+        self._accept = _Script("accept.lua")
+        self._quarantine = _Script("quarantine.lua")
+        self._job_settings = (
+            Queue.redis_queue_namespace_prefix,
+            Job.redis_job_namespace_prefix,
+            JOB_TIMEOUT,
+            JOB_RESULT_TTL,
+            JOB_FAILURE_TTL,
+            len(JOB_RETRY_PAUSES),
+            orjson.dumps(JOB_RETRY_PAUSES),
+        )
+        self._keys = (EVENTS, HELD, FULL, Queue.redis_queues_keys)
+        self._refuse_again = 0.0
+
+    def accept(self, entries: Sequence[Entry]) -> Sequence[Receipt]:
+        return self._store((entry, "hold" if entry.hold else "new") for entry in entries)
+
+    def release(self, entries: Sequence[Entry]) -> Sequence[Receipt]:
+        """Give out facts that were held: once, however often it is called."""
+        return self._store((entry, "release") for entry in entries)
+
+    def _store(self, entries: Iterable[tuple[Entry, Mode]]) -> Sequence[Receipt]:
+        args: list[Any] = []
+        modes: list[Mode] = []
+        for entry, mode in entries:
+            event = entry.event
+            modes.append(mode)
+            routes = orjson.dumps([target.route for target in entry.routes])
+            args += (FACT + event.id, mode, event.to_json(), routes, entry.request, len(entry.routes))
+            for target in entry.routes:
+                args += (f"{event.id}-{target.route}", target.queue, target.job)
+        # RQ's own way to write a moment.
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        states = self._run(self._accept, self._keys, (now, self._ttl, *self._job_settings, len(modes), *args))
+        return [
+            Receipt(new=state == _DONE, released=mode != "hold" if state == _DONE else state == _RELEASED)
+            for state, mode in zip(states, modes, strict=True)
+        ]
+
+    def quarantine(self, unreadable: Unreadable) -> None:
+        callback = unreadable.callback
+        entry = {
+            "provider": unreadable.provider,
+            "account": unreadable.account,
+            "channel": callback.channel,
+            "reason": unreadable.reason,
+            "digest": unreadable.digest,
+            "received_at": callback.received_at.isoformat(),
+            "request_id": callback.request_id,
+            "request": unreadable.request,
+        }
+        pairs = [part for pair in entry.items() for part in pair]
+        mark = f"{_SEEN}{unreadable.provider}:{unreadable.account}:{callback.channel}:{unreadable.digest}"
+        self._run(self._quarantine, (mark, QUARANTINE, FULL), (self._ttl, *pairs))
+
+    def refuse(self, provider: str, account: str, channel: str, reason: str, request_id: str) -> None:
+        """Note a refusal. After a failure it stays quiet for some seconds: a flood must not wait for a hung Redis."""
+        if time.monotonic() < self._refuse_again:
+            return
+        entry = {
+            "provider": provider,
+            "account": account,
+            "channel": channel,
+            "reason": reason,
+            "request_id": request_id,
+            "received_at": datetime.now(UTC).isoformat(),
+        }
+        try:
+            self._client.xadd(REFUSED, dict(entry), maxlen=REFUSED_KEPT, approximate=True)
+        except redis.exceptions.RedisError:
+            self._refuse_again = time.monotonic() + _REFUSE_PAUSE
+
+    def ready(self) -> None:
+        """Raise Unavailable unless a callback could be kept now; writes one short-lived key to know it."""
+        try:
+            with self._client.pipeline(transaction=False) as pipe:
+                pipe.exists(FULL)
+                pipe.set(_PROBE, b"1", px=1000)
+                full, _ = pipe.execute()
+        except redis.exceptions.RedisError as exc:
+            raise _unavailable(exc) from None
+        if full:
+            raise Unavailable(Reason.REDIS_FULL)
+
+    def _run(self, script: _Script, keys: Sequence[str], args: Sequence[Any]) -> list[int]:
+        try:
+            answer = script.call(self._client, keys, args)
+        except redis.exceptions.RedisError as exc:
+            raise _unavailable(exc) from None
+        if answer == _IS_FULL:
+            raise Unavailable(Reason.REDIS_FULL)
+        if answer == _FOREIGN:
+            raise Unavailable(Reason.REDIS_REFUSED, "a ulak or rq key has a foreign type")
+        return list(answer) if isinstance(answer, list) else [answer]
+
+
+def _unavailable(exc: redis.exceptions.RedisError) -> Unavailable:
+    """Tell "did not answer" from "answered no"; the detail is the error's class or Redis's own error word."""
+    if isinstance(exc, (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError)) and not isinstance(
+        exc, (redis.exceptions.BusyLoadingError, redis.exceptions.AuthenticationError)
+    ):
+        return Unavailable(Reason.REDIS_UNREACHABLE, type(exc).__name__)
+    return Unavailable(Reason.REDIS_REFUSED, type(exc).__name__)
