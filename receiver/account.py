@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+
 @dataclass(frozen=True, slots=True)
 class Reference:
     """Where a secret is kept: ``env:NAME`` or ``file:PATH``. Not a secret itself."""

@@ -57,13 +57,15 @@ def settled(done: Settled, account: Account, now: datetime, request_id: str, *, 
             None,
             (
                 query,
-                urlencode({
-                    "provider": account.provider,
-                    "account": account.slug,
-                    "order": (event.says.order_ref if event else None) or "",
-                    "outcome": _outcome(done, event),
-                    "ts": str(int(now.timestamp())),
-                }),
+                urlencode(
+                    {
+                        "provider": account.provider,
+                        "account": account.slug,
+                        "order": (event.says.order_ref if event else None) or "",
+                        "outcome": _outcome(done, event),
+                        "ts": str(int(now.timestamp())),
+                    }
+                ),
             ),
         )
     )

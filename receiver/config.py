@@ -144,7 +144,9 @@ class _Reader:
         secrets = self._secrets(place, loaded)
         published = {text.encode() for text in provider.settings.published_secrets}
         if not loaded["test"] and any(secret.value in published for secret in secrets):
-            self._fault(f"{place} secrets", "is the provider's published test secret; set `test = true` or use your own")
+            self._fault(
+                f"{place} secrets", "is the provider's published test secret; set `test = true` or use your own"
+            )
         if loaded.get("result_url") and not loaded.get("result_secret"):
             self._fault(f"{place} result_secret", "is required with result_url: it signs what the browser carries")
         if loaded["confirm"] not in {None, "never"} and not api:
@@ -279,7 +281,9 @@ class _Reader:
             except ValidationError:
                 continue
             if held > dedupe_days * DAY:
-                self._fault(f"accounts[{number}] confirm_for", "is longer than dedupe_days: the fact would be forgotten")
+                self._fault(
+                    f"accounts[{number}] confirm_for", "is longer than dedupe_days: the fact would be forgotten"
+                )
 
 
 def _flatten(messages: Any, path: str = "") -> Iterable[tuple[str, str]]:  # noqa: ANN401 - marshmallow's nested messages

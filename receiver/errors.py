@@ -119,7 +119,7 @@ REASONS: Mapping[Reason, ReasonText] = {
     Reason.UNREADABLE_FIELD: ReasonText(
         200,
         "Authentic, but a field is missing or has a form that is not known (amount, currency, number, flag).",
-        "Kept in ulak:quarantine; look at it with `ulak events --quarantine` and ask the provider what changed.",
+        "Kept in ulak:quarantine; look at it with `ulak events tail --quarantine` and ask the provider what changed.",
     ),
     Reason.CONFLICTING_FIELD: ReasonText(
         200,

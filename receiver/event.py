@@ -51,19 +51,21 @@ class Kind(StrEnum):
 
 
 # Kinds that give or take something: an account that confirms holds them until status and amount are covered.
-WEIGHTY = frozenset({
-    Kind.PAYMENT_SUCCEEDED,
-    Kind.PAYMENT_AUTHORIZED,
-    Kind.PAYMENT_REFUNDED,
-    Kind.PAYMENT_PARTIALLY_REFUNDED,
-    Kind.PAYMENT_CHARGED_BACK,
-    Kind.PAYMENT_VOIDED,
-    Kind.SUBSCRIPTION_ACTIVATED,
-    Kind.SUBSCRIPTION_RENEWED,
-    Kind.SUBSCRIPTION_REACTIVATED,
-    Kind.SUBSCRIPTION_TRIAL_STARTED,
-    Kind.INSTALLMENT_PAID,
-})
+WEIGHTY = frozenset(
+    {
+        Kind.PAYMENT_SUCCEEDED,
+        Kind.PAYMENT_AUTHORIZED,
+        Kind.PAYMENT_REFUNDED,
+        Kind.PAYMENT_PARTIALLY_REFUNDED,
+        Kind.PAYMENT_CHARGED_BACK,
+        Kind.PAYMENT_VOIDED,
+        Kind.SUBSCRIPTION_ACTIVATED,
+        Kind.SUBSCRIPTION_RENEWED,
+        Kind.SUBSCRIPTION_REACTIVATED,
+        Kind.SUBSCRIPTION_TRIAL_STARTED,
+        Kind.INSTALLMENT_PAID,
+    }
+)
 
 
 class Why(StrEnum):

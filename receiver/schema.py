@@ -131,9 +131,7 @@ class Installments(fields.Field[Any]):
 class SecretRef(fields.Field[Any]):
     """A reference to a secret, ``env:NAME`` or ``file:PATH``; the configuration resolves it. Never echoed in a fault."""
 
-    def _deserialize(
-        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
-    ) -> Reference:
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> Reference:
         del attr, data, kwargs
         if not isinstance(value, str) or not _REFERENCE.fullmatch(value):
             raise ValidationError("must be a reference, env:NAME or file:PATH; never the secret itself")

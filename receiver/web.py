@@ -203,5 +203,3 @@ def _other(exc: HTTPException) -> Response:
     request_id = os.urandom(16).hex()
     headers = tuple((name, value) for name, value in exc.get_headers() if name == "Allow")
     return _response(refusal(REASONS[reason].status, reason.value, request_id, headers), request_id)
-
-

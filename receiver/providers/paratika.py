@@ -25,15 +25,26 @@ from receiver.errors import Malformed, Reason, Unverified
 from receiver.event import Card, Category, Customer, Failure, Kind, Method, Statement, Why
 from receiver.message import CallbackRequest, Level, Media, Notification, Reply
 from receiver.ports import Channel, Scenario, Settled, SettingsSchemas, Token
-from receiver.schema import Amount, BaseUrl, CallbackSchema, Installments, Note, SecretRef, SettingsSchema, Text, moment, money
+from receiver.schema import (
+    Amount,
+    BaseUrl,
+    CallbackSchema,
+    Installments,
+    Note,
+    SecretRef,
+    SettingsSchema,
+    Text,
+    moment,
+    money,
+)
 
 # In the order of the hash; the secret comes last.
 SIGNED = ("merchantPaymentId", "customerId", "sessionToken", "responseCode", "random")
 COVERS = ("order_ref", "customer.ref", "status")
 
 RESPONSES = {
-    "01": Kind.PAYMENT_PENDING, # two-step approval
-    "98": Kind.PAYMENT_PENDING, # a fault on the way: nobody knows whether the bank took the money
+    "01": Kind.PAYMENT_PENDING,  # two-step approval
+    "98": Kind.PAYMENT_PENDING,  # a fault on the way: nobody knows whether the bank took the money
 }
 
 # Group: kind and category of a declined (99) return, and what it means. Settled in docs/events.md.
@@ -196,7 +207,7 @@ class Paratika:
     settings = SettingsSchemas(
         Settings(),
         ApiSettings(),
-        published_secrets=frozenset({"qw3rty4iopa77fgh"}), # printed in the official samples
+        published_secrets=frozenset({"qw3rty4iopa77fgh"}),  # printed in the official samples
         takes=frozenset({"secrets", "result_url", "result_secret", "relay"}),
         needs=frozenset({"secrets"}),
     )
@@ -247,7 +258,7 @@ class Paratika:
             failure=failure,
             method=Method.CARD,
             card=Card(
-                last4=last4 if last4 and len(last4) == 4 and last4.isdecimal() else None, # noqa: PLR2004
+                last4=last4 if last4 and len(last4) == 4 and last4.isdecimal() else None,  # noqa: PLR2004
                 brand=redact.scrubbed(fields["cardBrand"]),
                 installments=fields["installment"] or fields["installmentCount"],
             ),
@@ -311,4 +322,3 @@ def _declined_as(fields: Mapping[str, Any], codes: Mapping[str, str]) -> tuple[K
         return Kind.PAYMENT_UNKNOWN, None, Failure(Category.UNKNOWN, code, text)
     kind, category, words, _ = GROUPS[group]
     return kind, None, Failure(category, code or bank or fields["responseCode"], text or words)
-

@@ -33,7 +33,7 @@ COVERS = ("payment_ref", "order_ref", "amount")
 
 STATUSES: Mapping[str, tuple[Kind, Why | None]] = {
     "1": (Kind.PAYMENT_PENDING, None),
-    "2": (Kind.PAYMENT_PENDING, None), # about an earlier delivery of the notice, not about money
+    "2": (Kind.PAYMENT_PENDING, None),  # about an earlier delivery of the notice, not about money
     "3": (Kind.PAYMENT_SUCCEEDED, None),
     "5": (Kind.PAYMENT_PENDING, Why.AWAITING_MERCHANT),
     "6": (Kind.PAYMENT_REFUNDED, None),

@@ -95,6 +95,7 @@ CONFIRMATION_KEPT = (
 REFUND_KEPT = ("xact_id", "code", "status", "message")
 RETURN_KEPT = ("message", "paynet_error_message", "ref")
 
+
 class ConfirmationSchema(CallbackSchema):
     misspelt = Text(data_key="referance_no", limit=128)
     reference = Text(data_key="reference_no", limit=128)
@@ -321,4 +322,3 @@ def _currency(text: str | None) -> str | None:
 
 def _verbatim(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value).strip()
-

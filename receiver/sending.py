@@ -1,0 +1,116 @@
+"""One run of ``ulak simulate``: which callbacks, how many, how fast."""
+
+import random
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Self
+
+from receiver import simulate
+from receiver.account import Account
+from receiver.config import Settings
+from receiver.message import CallbackRequest
+from receiver.ports import Channel, Provider, Scenario
+from receiver.providers import BY_NAME
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """A plan without a mistake in it."""
+
+    provider: Provider
+    account: Account
+    channel: Channel
+    name: str
+    scenario: Scenario
+    base: str
+    changes: Mapping[str, str] = field(default_factory=dict)
+    count: int = 1
+    rate: float | None = None
+    duplicate: int = 0
+    tamper: str | None = None
+
+    @classmethod
+    def plan(cls, settings: Settings, provider: str, scenario: str, options: Mapping[str, Any]) -> Self:
+        """Look everything up; raise LookupError with a sentence that lists what there is."""
+        known = BY_NAME.get(provider)
+        if known is None:
+            raise LookupError(f"no provider is called {provider!r}; there are {', '.join(BY_NAME)}")
+        found = known.scenarios.get(scenario)
+        if found is None:
+            raise LookupError(f"{provider} has no scenario {scenario!r}; there are {', '.join(known.scenarios)}")
+        changes = {}
+        for change in options["changes"]:
+            name, sign, value = change.partition("=")
+            if not sign:
+                raise LookupError(f"--set {change!r} must be FIELD=VALUE")
+            changes[name] = value
+        return cls(
+            provider=known,
+            account=_account(settings, provider, options["slug"]),
+            channel=known.channels[found.channel],
+            name=scenario,
+            scenario=found,
+            base=options["base"],
+            changes=changes,
+            count=options["count"],
+            rate=options["rate"],
+            duplicate=options["duplicate"],
+            tamper=options["tamper"],
+        )
+
+    def requests(self) -> Iterator[CallbackRequest]:
+        source = random.SystemRandom()
+        for _ in range(self.count):
+            scenario = simulate.fresh(self.scenario, self.changes, source)
+            request = self.provider.sign(scenario, self.account, datetime.now(UTC))
+            if self.tamper:
+                request = simulate.tampered(request, self.tamper)
+            for _ in range(self.duplicate + 1):
+                yield request
+
+    def curls(self) -> Iterator[str]:
+        where = simulate.path(self.account, self.channel)
+        return (simulate.as_curl(self.base, where, request) for request in self.requests())
+
+    def run(self) -> Iterator[dict[str, Any]]:
+        """Send, and yield what came back; raise OSError where nobody answers."""
+        where = simulate.path(self.account, self.channel)
+        begun = time.monotonic()
+        for number, request in enumerate(self.requests()):
+            if self.rate:
+                time.sleep(max(0.0, begun + number / self.rate - time.monotonic()))
+            answer = simulate.send(self.base, where, request)
+            yield {
+                "status": answer.status,
+                "provider": self.provider.name,
+                "scenario": self.name,
+                "order": _order(request),
+                "answer": answer.location or _short(answer.body),
+            }
+
+
+def _account(settings: Settings, provider: str, slug: str | None) -> Account:
+    slugs = [known for name, known in settings.accounts if name == provider]
+    if slug is None and len(slugs) == 1:
+        slug = slugs[0]
+    account = settings.accounts.get((provider, slug or ""))
+    if account is None:
+        there = ", ".join(slugs) or "none"
+        raise LookupError(f"name the account with --account; the configuration has for {provider}: {there}")
+    return account
+
+
+def _order(request: CallbackRequest) -> str:
+    """Return the reference that a person would look for; the names are those of the samples."""
+    fields = request.fields() | request.query_fields() if request.query else request.fields()
+    for name in ("merchantPaymentId", "order", "referance_no", "ref", "xact_id"):
+        if fields.get(name):
+            return str(fields[name])
+    return "-"
+
+
+def _short(body: bytes) -> str:
+    text = body.decode("utf-8", "replace")
+    return "page" if text.startswith("<!doctype") else text[:100]

@@ -1,0 +1,71 @@
+"""Reading what the receiver has written: the streams of events, held facts, quarantine and refusals."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+import redis
+
+from receiver.sink import EVENTS, HELD, QUARANTINE, REFUSED
+
+STREAMS = {"events": EVENTS, "held": HELD, "quarantine": QUARANTINE, "refused": REFUSED}
+_BATCH = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One stream entry; ``event`` is None where the stream holds no events."""
+
+    entry: str
+    fields: dict[str, str]
+    event: dict[str, Any] | None
+    request: bytes  # sealed
+
+    @property
+    def belongs_to(self) -> str:
+        """What the sealed bytes were sealed with."""
+        return str(self.event["id"]) if self.event else self.fields.get("digest", "")
+
+
+def record(entry: bytes, raw: dict[bytes, bytes]) -> Record:
+    event = orjson.loads(raw[b"event"]) if b"event" in raw else None
+    words = {
+        name.decode(): value.decode("utf-8", "replace")
+        for name, value in raw.items()
+        if name not in {b"event", b"request"}
+    }
+    return Record(entry.decode(), words, event, raw.get(b"request", b""))
+
+
+def last(client: redis.Redis, stream: str, count: int) -> list[Record]:
+    """Return the newest *count* records, oldest of them first."""
+    found: Any = client.xrevrange(stream, count=count)
+    return [record(entry, raw) for entry, raw in reversed(found)]
+
+
+def follow(client: redis.Redis, stream: str, after: str) -> Iterator[Record]:
+    """Yield records as they come, for ever."""
+    while True:
+        found: Any = client.xread({stream: after}, count=_BATCH, block=1000)
+        for _, entries in found or ():
+            for entry, raw in entries:
+                after = entry.decode()
+                yield record(entry, raw)
+
+
+def find(client: redis.Redis, start: str) -> Record | None:
+    """Return the newest record whose event id, digest or entry id begins with *start*."""
+    for stream in (EVENTS, HELD, QUARANTINE):
+        newest = "+"
+        while found := list(_page(client, stream, newest)):
+            for one in found:
+                if one.belongs_to.startswith(start) or one.entry == start:
+                    return one
+            newest = f"({found[-1].entry}"
+    return None
+
+
+def _page(client: redis.Redis, stream: str, newest: str) -> Iterator[Record]:
+    found: Any = client.xrevrange(stream, max=newest, count=_BATCH)
+    return (record(entry, raw) for entry, raw in found)
