@@ -31,13 +31,13 @@ def _metrics_folder() -> Path:
     return Path(os.environ.get("PROMETHEUS_MULTIPROC_DIR") or config.data_folder(os.environ) / "metrics")
 
 
-def on_starting(server: Any) -> None:  # noqa: ANN401 - gunicorn has no types
+def on_starting(server: Any) -> None:
     """Begin with empty counters: files of a former run belong to processes that are gone."""
     del server
     shutil.rmtree(_metrics_folder(), ignore_errors=True)
 
 
-def child_exit(server: Any, worker: Any) -> None:  # noqa: ANN401 - gunicorn has no types
+def child_exit(server: Any, worker: Any) -> None:
     """Tell the metrics that a worker is gone, so that its live gauges go with it."""
     del server
     os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", str(_metrics_folder()))

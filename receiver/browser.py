@@ -19,7 +19,10 @@ _PAGE = """<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="robots" content="noindex">
 <title>Ödeme / Payment</title>
-<style>body{{font:1.1rem/1.5 system-ui,sans-serif;max-width:34rem;margin:15vh auto 0;padding:0 1rem}}small{{color:#555}}</style>
+<style>
+body{{font:1.1rem/1.5 system-ui,sans-serif;max-width:34rem;margin:15vh auto 0;padding:0 1rem}}
+small{{color:#555}}
+</style>
 <p>{turkish}</p>
 <p lang="en">{english}</p>
 <p><small>{reference}</small></p>
@@ -83,7 +86,7 @@ def _outcome(done: Settled, event: Event | None) -> str:
 
 def refused(status: int, reason: str, request_id: str) -> Reply:
     """The neutral page for a callback that was not accepted."""
-    return page(status, _TRY_AGAIN if status == 503 else _REFUSED, f"{reason} · {request_id}")  # noqa: PLR2004
+    return page(status, _TRY_AGAIN if status == 503 else _REFUSED, f"{reason} · {request_id}")
 
 
 def page(status: int, words: tuple[str, str], reference: str) -> Reply:

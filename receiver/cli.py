@@ -139,7 +139,7 @@ def explain(word: str | None, machine: bool) -> None:  # noqa: FBT001 - a flag o
 @click.option("--tamper", metavar="FIELD", help="Change this field after signing.")
 @click.option("--print", "printing", is_flag=True, help="Print curl commands (with secrets' tokens) and send nothing.")
 @as_json
-def simulate(provider: str, scenario: str, **options: Any) -> None:  # noqa: ANN401 - click's options
+def simulate(provider: str, scenario: str, **options: Any) -> None:
     """Send what PROVIDER would send in SCENARIO, signed with the account's secret."""
     from receiver.sending import Sending  # noqa: PLC0415
 

@@ -114,11 +114,11 @@ class _Reader:
     def _fault(self, place: str, text: str) -> None:
         self._faults.append(f"{place}: {text}" if place else text)
 
-    def _load(self, place: str, schema: Any, entry: Mapping[str, Any]) -> dict[str, Any] | None:  # noqa: ANN401
+    def _load(self, place: str, schema: Any, entry: Mapping[str, Any]) -> dict[str, Any] | None:
         try:
             return dict(schema.load(entry))
         except ValidationError as exc:
-            for path, message in _flatten(exc.normalized_messages()):
+            for path, message in _flatten(exc.messages_dict):
                 self._fault(" ".join(filter(None, (place, path))), message)
             return None
 
@@ -261,7 +261,7 @@ class _Reader:
                 if owner != account.slug:
                     self._fault(
                         f"{place} {secret.key_id}",
-                        f"is also a secret of {account.provider}/{owner}: what is signed for one would pass for the other",
+                        f"is also a secret of {account.provider}/{owner}: a callback for one would pass for the other",
                     )
 
     def _compare_routes(self, routes: Iterable[Route]) -> None:
@@ -286,7 +286,7 @@ class _Reader:
                 )
 
 
-def _flatten(messages: Any, path: str = "") -> Iterable[tuple[str, str]]:  # noqa: ANN401 - marshmallow's nested messages
+def _flatten(messages: Any, path: str = "") -> Iterable[tuple[str, str]]:
     if isinstance(messages, dict):
         for name, inner in messages.items():
             step = f"[{name}]" if isinstance(name, int) else f".{name}" if path else str(name)

@@ -19,7 +19,7 @@ from enum import StrEnum
 
 
 class Reason(StrEnum):
-    """Why a callback was not accepted. The same word is in the answer, the log, the metric label and the documentation."""
+    """Why a callback was not accepted: one word for the answer, the log, the metric and the documentation."""
 
     NOT_FOUND = "not_found"
     NO_PROVIDER = "no_provider"
@@ -57,7 +57,7 @@ REASONS: Mapping[Reason, ReasonText] = {
     Reason.NOT_FOUND: ReasonText(
         404,
         "No callback is expected at this address.",
-        "Compare the URL in the provider's panel with `ulak providers`; the log line of this request id says which part is wrong.",
+        "Compare the URL in the provider's panel with `ulak providers`; the log line says which part is wrong.",
     ),
     Reason.NO_PROVIDER: ReasonText(
         404, "The first part of the URL names no provider.", "Use a provider name from `ulak providers`."
@@ -109,7 +109,7 @@ REASONS: Mapping[Reason, ReasonText] = {
     Reason.BAD_SIGNATURE: ReasonText(
         403,
         "The provider's hash does not fit the fields under any secret of the account.",
-        "Compare the account's secret with the provider's panel; if it is right, the callback was forged or changed on its way.",
+        "Compare the secret with the provider's panel; if it is right, the callback was forged or changed on its way.",
     ),
     Reason.AMBIGUOUS_SIGNATURE: ReasonText(
         403,

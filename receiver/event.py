@@ -202,7 +202,7 @@ class Event:
 
     @cached_property
     def id(self) -> str:
-        """Hex SHA-256 over provider, account and fact key: letters and digits only, so it can be part of an RQ job id."""
+        """Hex SHA-256 over provider, account and fact key: letters and digits only, so a job id can hold it."""
         return hashlib.sha256(orjson.dumps([self.provider, self.account, *self.says.fact_key])).hexdigest()
 
     def to_wire(self) -> dict[str, Any]:

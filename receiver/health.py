@@ -38,7 +38,7 @@ def register(app: Flask, ready: Callable[[], None], metrics_token: Secret | None
 
 
 def _may_read(sent: Request, token: Secret | None) -> bool:
-    """From loopback, or with the token: the labels name accounts. A proxy on this machine is not loopback's own word."""
+    """From loopback, or with the token: the labels name accounts. What a proxy passes on is not from loopback."""
     if _is_loopback(sent.remote_addr) and not any(name in sent.headers for name in _PROXY_HEADERS):
         return True
     scheme, _, given = sent.headers.get("Authorization", "").partition(" ")

@@ -1,7 +1,7 @@
 """
 What comes in (CallbackRequest), what is proven of it (Notification), and what goes back (Reply).
 
-Reading is strict: a body that can be read in two ways is refused, because the provider and we might read it differently.
+Reading is strict: a body that can be read in two ways is refused, for the provider might read the other one.
 """
 
 import json
@@ -72,7 +72,7 @@ def _decode(raw: bytes, encodings: tuple[str, ...]) -> str:
 
 
 def unique(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """Turn pairs into a mapping; a name that comes twice is Malformed, for the provider may have hashed the other one."""
+    """Turn pairs into a mapping; a name that comes twice is Malformed, for either may be the one that was hashed."""
     fields: dict[str, Any] = {}
     for name, value in pairs:
         if name in fields:
@@ -129,7 +129,7 @@ class CallbackRequest:
         """
         Return what was sent: the query of a GET, the body of a POST.
 
-        A repeated name, and a name both in query and body, is Malformed (DESIGN 1.2): which one is true would be a guess.
+        A repeated name, and a name both in query and body, is Malformed: which one is true would be a guess.
         """
         if self.media is None:
             return unique(decode_pairs(self.query, (self.encoding,)))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from prometheus_client import Counter, Histogram
+    import prometheus_client
 
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 _VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
@@ -40,8 +40,8 @@ class PrometheusMetrics:
         self._strangers = Counter(
             "ulak_fields_unaccounted", "Fields that no table accounts for.", ("provider",), registry=registry
         )
-        self._counters: dict[tuple[str, ...], Counter] = {}
-        self._timers: dict[str, Histogram] = {}
+        self._counters: dict[tuple[str, ...], prometheus_client.Counter] = {}
+        self._timers: dict[str, prometheus_client.Histogram] = {}
 
     def callback(self, provider: str, account: str, channel: str, outcome: str, reason: str, seconds: float) -> None:
         labels = (provider, account, channel, outcome, reason)

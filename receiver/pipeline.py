@@ -60,7 +60,7 @@ class Pipeline:
     spool: EventSink
 
     def handle(self, request: CallbackRequest, endpoint: Endpoint, line: Line) -> Reply:
-        """Return the provider's own success reply; raise Rejected or Unavailable, and nothing else, where there is none."""
+        """Return the provider's success reply; raise Rejected or Unavailable where there is none."""
         provider, account = endpoint.provider, endpoint.account
         try:
             notes = provider.verify(request, account, endpoint.token_id)
@@ -81,7 +81,7 @@ class Pipeline:
             fields = channel.schema.load(note.fields)
             says = provider.normalize(fields, note, channel.name, account)
         except ValidationError as exc:
-            line.detail = ",".join(sorted(map(str, exc.normalized_messages())))
+            line.detail = ",".join(sorted(map(str, exc.messages_dict)))
             raise Quarantined(Reason.UNREADABLE_FIELD) from None
         except Quarantined:
             raise

@@ -129,7 +129,7 @@ class Installments(fields.Field[Any]):
 
 
 class SecretRef(fields.Field[Any]):
-    """A reference to a secret, ``env:NAME`` or ``file:PATH``; the configuration resolves it. Never echoed in a fault."""
+    """A reference to a secret, ``env:NAME`` or ``file:PATH``; the configuration resolves it. Never echoed."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> Reference:
         del attr, data, kwargs
@@ -144,7 +144,7 @@ def BaseUrl() -> fields.Url:  # noqa: N802 - used like the field classes above
 
 
 def money(text: str | None, currency: str | None) -> Money | None:
-    """Build Money from an Amount field; None where amount or currency is not known, Quarantined where they do not fit."""
+    """Build Money from an Amount field; None where amount or currency is not known, Quarantined where they differ."""
     if text is None or not currency:
         return None
     try:

@@ -1,7 +1,7 @@
 """
 The exact bytes of a callback, compressed and encrypted, for the day when somebody has to read them again.
 
-Kept are method, Content-Type, query and body; never the path, which holds the token. Format, version 1: a byte that says
+Kept are method, Content-Type, query and body; never the path, which holds the token. Format: a byte that says
 plain (0) or AES-GCM (1); for AES-GCM 4 bytes that name the key, a nonce of 12 bytes, then the sealed text. What the
 bytes belong to (event id or digest) is authenticated beside them, so that they cannot be moved to another entry.
 """
@@ -77,6 +77,6 @@ def data_key(text: bytes) -> bytes:
             key = decode(text.decode("ascii").strip())
         except ValueError:
             continue
-        if len(key) == 32:  # noqa: PLR2004 - AES-256
+        if len(key) == 32:
             return key
     raise ValueError("must be 32 bytes as hex or base64; make one with `openssl rand -hex 32`")

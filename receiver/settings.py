@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from functools import cache
 from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate
@@ -42,7 +41,8 @@ class SecretRefs(fields.Field[Any]):
         listed = value if isinstance(value, list) else [value]
         if not listed:
             raise ValidationError("must name at least one reference")
-        return tuple(self._one.deserialize(item, attr, data, **kwargs) for item in listed)
+        found = (self._one.deserialize(item, attr, data, **kwargs) for item in listed)
+        return tuple(reference for reference in found if isinstance(reference, Reference))
 
 
 def _result_url(value: str) -> None:
@@ -73,7 +73,6 @@ class AccountSchema(SettingsSchema):
     custom = fields.List(fields.String(), load_default=list)
 
 
-@cache
 def account_schema(provider: Provider) -> Schema:
     """Return the schema of one provider's accounts: what all have, what it shares with others, what is its own."""
     wanted = provider.settings

@@ -55,14 +55,14 @@ class _Script:
     """A Lua script that is sent by its digest, and by its text where Redis does not know it (again)."""
 
     def __init__(self, name: str) -> None:
-        self._text = (Path(__file__).parent / name).read_bytes()
-        self._sha = hashlib.sha1(self._text, usedforsecurity=False).hexdigest()
+        self._text = (Path(__file__).parent / name).read_text("utf-8")
+        self._sha = hashlib.sha1(self._text.encode(), usedforsecurity=False).hexdigest()
 
-    def call(self, client: redis.Redis, keys: Sequence[str], args: Sequence[Any]) -> Any:  # noqa: ANN401 - Redis's answer
+    def call(self, client: redis.Redis, keys: Sequence[str], args: Sequence[Any]) -> Any:
         try:
-            return client.execute_command("EVALSHA", self._sha, len(keys), *keys, *args)
+            return client.evalsha(self._sha, len(keys), *keys, *args)
         except redis.exceptions.NoScriptError:
-            return client.execute_command("EVAL", self._text, len(keys), *keys, *args)
+            return client.eval(self._text, len(keys), *keys, *args)
 
 
 def connect(url: str) -> redis.Redis:
@@ -81,7 +81,7 @@ def connect(url: str) -> redis.Redis:
 
 
 class RedisSink:
-    """``receiver.ports.EventSink`` on Redis. The connection is made at the first use, so a fork before that is harmless."""
+    """``receiver.ports.EventSink`` on Redis. It connects at the first use, so a fork before that is harmless."""
 
     def __init__(self, client: redis.Redis, dedupe_days: int) -> None:
         self._client = client
@@ -145,7 +145,7 @@ class RedisSink:
         """Note a refusal. After a failure it stays quiet for some seconds: a flood must not wait for a hung Redis."""
         if time.monotonic() < self._refuse_again:
             return
-        entry = {
+        entry: dict[Any, Any] = {
             "provider": provider,
             "account": account,
             "channel": channel,
@@ -154,7 +154,7 @@ class RedisSink:
             "received_at": datetime.now(UTC).isoformat(),
         }
         try:
-            self._client.xadd(REFUSED, dict(entry), maxlen=REFUSED_KEPT, approximate=True)
+            self._client.xadd(REFUSED, entry, maxlen=REFUSED_KEPT, approximate=True)
         except redis.exceptions.RedisError:
             self._refuse_again = time.monotonic() + _REFUSE_PAUSE
 

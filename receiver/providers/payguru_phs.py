@@ -20,11 +20,11 @@ from urllib.parse import urlencode
 from marshmallow import fields as ma
 from marshmallow import validate
 
-from receiver import redact, signing
+from receiver import signing
 from receiver.account import Account
 from receiver.event import Kind, Method, Statement, Why
 from receiver.message import OK_TEXT, CallbackRequest, Level, Media, Notification, Outcome, Reply
-from receiver.ports import Channel, Scenario, Settled, SettingsSchemas, Token
+from receiver.ports import Channel, Scenario, SettingsSchemas, Settled, Token
 from receiver.schema import Amount, BaseUrl, CallbackSchema, Note, SecretRef, SettingsSchema, Text, moment, money
 
 # In the order of the hash, behind service code and merchant id.

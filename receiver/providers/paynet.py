@@ -1,5 +1,5 @@
 """
-Paynet: unsigned JSON posts for a payment order (``confirmation``) and a refund, and the browser's return from 3-D Secure.
+Paynet: unsigned JSON posts for a paid order (``confirmation``) and a refund, and the browser's 3-D Secure return.
 
 Source: the provider's pages on confirmation_url, refunds, result codes and error types.
 Proof: none but the token in the URL. The ``return`` comes through the shopper's browser and proves nothing at all:
@@ -23,7 +23,7 @@ from receiver.errors import Quarantined, Reason
 from receiver.event import Card, Category, Failure, Kind, Method, Statement, Why
 from receiver.message import OK_JSON, CallbackRequest, Level, Media, Notification, Reply
 from receiver.money import currency_code
-from receiver.ports import Channel, Scenario, Settled, SettingsSchemas, Token
+from receiver.ports import Channel, Scenario, SettingsSchemas, Settled, Token
 from receiver.schema import (
     Amount,
     BaseUrl,
@@ -43,7 +43,7 @@ REFUNDS: Mapping[str, tuple[Kind, Category | None]] = {
     "0": (Kind.PAYMENT_REFUND_PENDING, None),
     "1": (Kind.PAYMENT_REFUND_FAILED, Category.BANK_DECLINE),
 }
-# What a call of the provider's API answers in `code`. None says that the code is no failure, or leaves the outcome open.
+# What a call of the provider's API answers in `code`. None: no failure, or the outcome is open.
 RESULT_CODES: Mapping[str, Category | None] = {
     "0": None,
     "1": Category.BANK_DECLINE,
@@ -257,7 +257,7 @@ def _confirmation(fields: Mapping[str, Any], note: Notification) -> Statement:
         failure=None if taken else failure,
         method=Method.CARD,
         card=Card(
-            last4=digits[-4:] if len(digits) > 4 and digits[-4:].isdecimal() else None,  # noqa: PLR2004
+            last4=digits[-4:] if len(digits) > 4 and digits[-4:].isdecimal() else None,
             installments=fields["instalment"],
         ),
         occurred=moment(fields["xact_date"]),
