@@ -1,7 +1,9 @@
 """``ulak``: the command line. What a command needs is imported when it runs, so that ``--help`` is quick."""
 
+import io
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -12,6 +14,9 @@ if TYPE_CHECKING:
     import redis
 
     from receiver.config import Settings
+
+
+_LINES = 20  # more answers than this are a progress bar on a terminal
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -151,18 +156,23 @@ def simulate(provider: str, scenario: str, **options: Any) -> None:
         for command in sending.curls():
             click.echo(command)
         return
-    try:
-        failed = 0
-        for answer in sending.run():
-            failed += answer["status"] >= 500
-            if options["machine"]:
-                _json(answer)
-            else:
-                click.echo("{status}  {provider} {scenario}  {order}  {answer}".format(**answer))
-    except OSError as exc:
-        click.echo(f"ulak: nobody answers at {options['base']} ({exc}); start `ulak up` or name --to", err=True)
-        sys.exit(1)
-    sys.exit(1 if failed else 0)
+    statuses: Counter[int] = Counter()
+    # Many callbacks are a bar on a terminal; in a pipe they are lines like the few.
+    bar = sending.total > _LINES and sys.stdout.isatty() and not options["machine"]
+    with click.progressbar(sending.run(), length=sending.total, file=None if bar else io.StringIO()) as answers:
+        try:
+            for answer in answers:
+                statuses[answer["status"]] += 1
+                if options["machine"]:
+                    _json(answer)
+                elif not bar:
+                    click.echo("{status}  {provider} {scenario}  {order}  {answer}".format(**answer))
+        except OSError as exc:
+            click.echo(f"ulak: nobody answers at {options['base']} ({exc}); start `ulak up` or name --to", err=True)
+            sys.exit(1)
+    if sending.total > 1 and not options["machine"]:
+        click.echo(", ".join(f"{count} answered {status}" for status, count in sorted(statuses.items())))
+    sys.exit(1 if any(status >= 500 for status in statuses) else 0)
 
 
 @main.group()

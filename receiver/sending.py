@@ -60,6 +60,10 @@ class Sending:
             tamper=options["tamper"],
         )
 
+    @property
+    def total(self) -> int:
+        return self.count * (self.duplicate + 1)
+
     def requests(self) -> Iterator[CallbackRequest]:
         source = random.SystemRandom()
         for _ in range(self.count):

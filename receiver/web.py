@@ -183,6 +183,7 @@ def _forget(sent: Request, line: log.Line) -> None:
 
 def _response(reply: Reply, request_id: str) -> Response:
     response = Response(reply.body, reply.status, content_type=reply.content_type)
+    response.autocorrect_location_header = False  # ours is whole, and its query is signed as it stands
     response.headers["X-Request-Id"] = request_id
     for name, value in reply.headers:
         response.headers[name] = value
