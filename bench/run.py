@@ -144,6 +144,7 @@ def main() -> int:
             "ulak_config": servers.ULAK_CONFIG,
         }
         found = report.document(samples, settings, servers.ROOT, version)
+        given.json.parent.mkdir(parents=True, exist_ok=True)
         given.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     return 0
 
