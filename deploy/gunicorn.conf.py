@@ -1,7 +1,6 @@
 """gunicorn's settings for Ulak. Bind and number of workers may be given on the command line or in WEB_CONCURRENCY."""
 
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,8 @@ graceful_timeout = 20
 limit_request_line = 8190
 limit_request_fields = 60
 limit_request_field_size = 8190
+# A request header must not name the mount point: with SCRIPT_NAME in it gunicorn answers 500 on its own.
+forwarder_headers = ""
 # Two instances of one user would share its path, and nobody here talks to it.
 control_socket_disable = True
 # The receiver writes a line a callback itself; the path of a callback holds a token.
@@ -34,7 +35,8 @@ def _metrics_folder() -> Path:
 def on_starting(server: Any) -> None:
     """Begin with empty counters: files of a former run belong to processes that are gone."""
     del server
-    shutil.rmtree(_metrics_folder(), ignore_errors=True)
+    for counted in _metrics_folder().glob("*.db"):
+        counted.unlink(missing_ok=True)
 
 
 def child_exit(server: Any, worker: Any) -> None:

@@ -10,7 +10,7 @@
 --         now confirmed), event (JSON), routes (JSON list of names), sealed request, number of jobs; then for each job
 --         job id, queue name, dotted name of the callable
 --
--- Returns a list with one number an event: 0 done, 1 was released before, 2 is held already.
+-- Returns a list with one number an event: 0 done, 1 was released before, 2 is held already, 3 to be released and not held.
 -- Or a single number: -1 the full flag is set, -2 a key has a foreign type.
 
 local function foreign(key, wanted)
@@ -19,7 +19,7 @@ local function foreign(key, wanted)
 end
 
 if redis.call('EXISTS', KEYS[3]) == 1 then return -1 end
-if foreign(KEYS[1], 'stream') or foreign(KEYS[2], 'stream') or foreign(KEYS[4], 'set') then return -2 end
+if foreign(KEYS[1], 'stream') or foreign(KEYS[4], 'set') then return -2 end
 
 local events, states, seen, at = {}, {}, {}, 11
 for i = 1, tonumber(ARGV[10]) do
@@ -27,18 +27,30 @@ for i = 1, tonumber(ARGV[10]) do
                  request = ARGV[at + 4], jobs = {}}
   local jobs = tonumber(ARGV[at + 5])
   at = at + 6
-  if foreign(event.marker, 'string') then return -2 end
+  -- A marker of a foreign type is an error of GET itself, and nothing is written yet.
   local known = seen[event.marker] or redis.call('GET', event.marker)
   local state = 0
-  if known == 'released' then state = 1 elseif known == 'held' and event.mode ~= 'release' then state = 2 end
+  if known == 'released' then
+    state = 1
+  elseif event.mode == 'release' then
+    if known ~= 'held' then state = 3 end
+  elseif known == 'held' then
+    state = 2
+  end
   for j = 1, jobs do
     local job = {id = ARGV[at], key = ARGV[4] .. ARGV[at], queue = ARGV[at + 1], call = ARGV[at + 2]}
     at = at + 3
     if foreign(ARGV[3] .. job.queue, 'list') then return -2 end
-    -- The marker has expired and the job is still there: the fact is known all the same.
-    if event.mode ~= 'hold' and state == 0 and redis.call('EXISTS', job.key) == 1 then state, event.revive = 1, true end
+    local there = redis.call('TYPE', job.key).ok
+    if there == 'hash' then
+      -- The marker has expired and the job is still there: the fact is known all the same.
+      if event.mode ~= 'hold' and state == 0 then state, event.revive = 1, true end
+    elseif there ~= 'none' then
+      return -2
+    end
     event.jobs[j] = job
   end
+  if event.mode == 'hold' and foreign(KEYS[2], 'stream') then return -2 end
   if state == 0 then seen[event.marker] = event.mode == 'hold' and 'held' or 'released' end
   events[i], states[i] = event, state
 end

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from marshmallow import ValidationError
 
@@ -93,9 +94,12 @@ class _Reader:
         if "data_key" not in top and any(not account.test for account in known):
             self._fault("data_key", "is required as soon as one account is not `test = true`: it encrypts what is kept")
         self._compare_accounts(known)
-        self._compare_routes([route for route in routes if route])
+        self._compare_routes([route for route in routes if route], {account.slug for account in known})
         dedupe = top.get("dedupe_days", 30)
         self._compare_holds(lists["accounts"], dedupe)
+        redis_url = self._environ.get("REDIS_URL") or DEFAULT_REDIS
+        if not _is_redis(redis_url):
+            self._fault("REDIS_URL", "is no address of a Redis (redis://host:port/db, rediss://… or unix://path)")
         token = top.get("metrics_token")
         metrics_token = self._token("metrics_token", token) if token else None
         if self._faults:
@@ -103,7 +107,7 @@ class _Reader:
         return Settings(
             accounts={(account.provider, account.slug): account for account in known},
             routes=tuple(route for route in routes if route) or (DEFAULT_ROUTE,),
-            redis_url=self._environ.get("REDIS_URL") or DEFAULT_REDIS,
+            redis_url=redis_url,
             data=Path(self._environ.get("ULAK_DATA") or self._folder / ".ulak"),
             dedupe_days=dedupe,
             events_keep=top["events_keep"],
@@ -149,6 +153,12 @@ class _Reader:
             )
         if loaded.get("result_url") and not loaded.get("result_secret"):
             self._fault(f"{place} result_secret", "is required with result_url: it signs what the browser carries")
+        for needing in ("result_secret", "relay"):
+            if loaded.get(needing) and not loaded.get("result_url"):
+                self._fault(f"{place} {needing}", "does nothing without result_url")
+        known = frozenset().union(*(channel.known for channel in provider.channels.values()))
+        for name in sorted(known.intersection(loaded["custom"])):
+            self._fault(f"{place} custom", f"{name} is the provider's own field, not yours")
         if loaded["confirm"] not in {None, "never"} and not api:
             self._fault(f"{place} confirm", "needs [accounts.api]: without credentials nobody can be asked")
         if loaded.get("expected_token"):
@@ -216,7 +226,7 @@ class _Reader:
             missing = f"file {path} cannot be read or is empty"
             try:
                 value = path.read_bytes().rstrip(b"\r\n")
-            except OSError:
+            except (OSError, ValueError):  # ValueError: a NUL in the name
                 value = b""
         if not value:
             self._fault(place, missing)
@@ -264,9 +274,15 @@ class _Reader:
                         f"is also a secret of {account.provider}/{owner}: a callback for one would pass for the other",
                     )
 
-    def _compare_routes(self, routes: Iterable[Route]) -> None:
+    def _compare_routes(self, routes: Iterable[Route], slugs: set[str]) -> None:
         names: set[str] = set()
         for route in routes:
+            for found, there, what in (
+                (route.providers, set(BY_NAME), "provider"),
+                (route.accounts, slugs, "account of this configuration"),
+            ):
+                for name in sorted(set(found) - there - {"*"}):
+                    self._fault(f"routes {route.target.route}", f"{name} is the name of no {what}")
             if route.target.route in names:
                 self._fault(f"routes {route.target.route}", "is there twice; job ids are made of the name")
             names.add(route.target.route)
@@ -284,6 +300,14 @@ class _Reader:
                 self._fault(
                     f"accounts[{number}] confirm_for", "is longer than dedupe_days: the fact would be forgotten"
                 )
+
+
+def _is_redis(address: str) -> bool:
+    try:
+        scheme, port = urlsplit(address).scheme, urlsplit(address).port
+    except ValueError:
+        return False
+    return scheme in {"redis", "rediss", "unix"} and port != 0
 
 
 def _flatten(messages: Any, path: str = "") -> Iterable[tuple[str, str]]:

@@ -53,16 +53,14 @@ def decode_pairs(raw: bytes, encodings: tuple[str, ...]) -> Pairs:
     Each field is decoded by the first of *encodings* that fits; raise Malformed where none does. Bytes are handled as
     bytes until then: ``urllib.parse.parse_qsl`` decodes by one encoding only and drops fields without ``=``.
     """
-    pairs: Pairs = []
-    for part in raw.split(b"&"):
-        if part:
-            name, _, value = part.replace(b"+", b" ").partition(b"=")
-            pairs.append((_decode(name, encodings), _decode(value, encodings)))
-    return pairs
+    parts = (part.partition(b"=") for part in raw.replace(b"+", b" ").split(b"&") if part)
+    return [(_decode(name, encodings), _decode(value, encodings)) for name, _, value in parts]
 
 
 def _decode(raw: bytes, encodings: tuple[str, ...]) -> str:
     plain = unquote_to_bytes(raw) if b"%" in raw else raw
+    if plain.isascii():
+        return plain.decode("ascii")
     for encoding in encodings:
         try:
             return plain.decode(encoding)
@@ -125,18 +123,19 @@ class CallbackRequest:
     request_id: str
     encoding: str = "utf-8"
 
-    def fields(self) -> dict[str, Any]:
+    def fields(self, *fallback: str) -> dict[str, Any]:
         """
         Return what was sent: the query of a GET, the body of a POST.
 
         A repeated name, and a name both in query and body, is Malformed: which one is true would be a guess.
+        *fallback* names charsets to try for a form's field that is not in the announced one.
         """
         if self.media is None:
             return unique(decode_pairs(self.query, (self.encoding,)))
         if self.media is Media.JSON:
             fields = decode_json(self.body, self.encoding)
         else:
-            fields = unique(decode_pairs(self.body, (self.encoding,)))
+            fields = unique(decode_pairs(self.body, (self.encoding, *fallback)))
         if self.query and not fields.keys().isdisjoint(self.query_fields()):
             raise Malformed(Reason.DUPLICATE_FIELD)
         return fields

@@ -1,32 +1,43 @@
 """What keeps card numbers and people out of events: masks, keyed names and the redacted copy of what was sent."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from receiver import signing
 from receiver.account import Account
 
-# 13 to 19 digits, in one run or in groups: the length of a card number (ISO/IEC 7812).
-_CARD = re.compile(r"(?<![0-9])[0-9](?:[ -]?[0-9]){12,18}(?![0-9])", re.ASCII)
-_CARD_MARK = "[card]"
+# A run of 13 digits or more, with at most two signs between them: a card number has 13 to 19 (ISO/IEC 7812).
+_RUN = re.compile(r"(?<![0-9])[0-9](?:[ .-]{0,2}[0-9]){12,}", re.ASCII)
+_CARD_LENGTHS = range(13, 20)
+# A Turkish mobile number: 10 digits that begin with 5, with or without 0, 90 or +90.
+_PHONE = re.compile(r"(?<![0-9])(?:\+?90|0)?5[0-9]{9}(?![0-9])", re.ASCII)
+_SHORTEST = 10
 _LIMIT = 500
 
 
 def scrub(text: str) -> str:
-    """Take out what looks like a full card number: 13 to 19 digits that pass the Luhn check."""
-    return _CARD.sub(lambda found: _CARD_MARK if _luhn(found[0]) else found[0], text)
+    """
+    Take out what looks like a full card number or a Turkish mobile number.
+
+    A run of digits as long as a card number is one if it passes the Luhn check; a longer run, if any 16 of its digits
+    do, for a card number may stand right beside its expiry date.
+    """
+    if len(text) < _SHORTEST:
+        return text
+    return _PHONE.sub("[phone]", _RUN.sub(lambda found: "[card]" if _has_card(found[0]) else found[0], text))
 
 
-def _luhn(text: str) -> bool:
-    total = 0
-    for place, digit in enumerate(int(sign) for sign in reversed(text) if sign.isdigit()):
-        total += digit if place % 2 == 0 else digit * 2 - 9 * (digit > 4)
-    return total % 10 == 0
+def _has_card(run: str) -> bool:
+    digits = [int(sign) for sign in run if sign.isdigit()]
+    if len(digits) in _CARD_LENGTHS:
+        return _luhn(digits)
+    return any(_luhn(digits[start : start + 16]) for start in range(len(digits) - 15))
 
 
-def scrubbed(text: str | None) -> str | None:
-    return scrub(text) if text else None
+def _luhn(digits: Sequence[int]) -> bool:
+    doubled = (digit if place % 2 == 0 else digit * 2 - 9 * (digit > 4) for place, digit in enumerate(reversed(digits)))
+    return sum(doubled) % 10 == 0
 
 
 def raw_copy(fields: Mapping[str, Any], names: Iterable[str]) -> dict[str, str]:
@@ -39,7 +50,7 @@ def raw_copy(fields: Mapping[str, Any], names: Iterable[str]) -> dict[str, str]:
     for name in names:
         value = fields.get(name)
         if isinstance(value, str) and value:
-            copy[name] = scrub(value[:_LIMIT])
+            copy[name] = scrub(value)[:_LIMIT]
         elif isinstance(value, bool):
             copy[name] = "true" if value else "false"
     return copy
@@ -50,7 +61,7 @@ def pass_through(fields: Mapping[str, Any], account: Account) -> dict[str, str]:
     if not account.custom:
         return {}
     return {
-        name: scrub(value[:_LIMIT])
+        name: scrub(value)[:_LIMIT]
         for name, value in fields.items()
         if name in account.custom and isinstance(value, str) and value
     }

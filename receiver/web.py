@@ -5,15 +5,18 @@ Order of checks: provider, account, channel and token (404, all alike), method (
 while reading), then proof. Whatever the bytes are, the answer has a reason word and a request id.
 """
 
+import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from time import perf_counter
+from typing import TYPE_CHECKING, Any
 
 import orjson
-from flask import Flask, Request, Response, request
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from flask import Flask, Response, request
+from werkzeug.exceptions import HTTPException
 from werkzeug.http import parse_options_header
 from werkzeug.routing import Rule
 
@@ -24,9 +27,17 @@ from receiver.message import CallbackRequest, Media, Outcome, Reply
 from receiver.pipeline import Endpoint, Pipeline, place
 from receiver.ports import Channel, Provider, Token
 
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication
+
+Environ = dict[str, Any]
+
 LIMIT = 64 * 1024
 RETRY_AFTER = "30"  # seconds
 _DRAINED = 1024 * 1024
+_STALLED = 5.0  # seconds without a byte; shorter than gunicorn's own time-out for a worker
+_KNOWN = "ulak.line"  # where the view leaves what it knows of the request
+_OPEN_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
 _ENCODINGS = {
     "": "utf-8",
     "utf-8": "utf-8",
@@ -49,10 +60,11 @@ class CallbackView:
     def __call__(self, rest: str) -> Response:
         started = perf_counter()
         line = log.Line(os.urandom(16).hex())
+        request.environ[_KNOWN] = line
         endpoint = None
         try:
             endpoint = self._endpoint(rest, line)
-            callback = _read(request, endpoint.channel, line.request_id)
+            callback = _read(request.environ, endpoint.channel, line.request_id)
             reply = self.pipeline.handle(callback, endpoint, line)
         except Rejected as exc:
             reply = self._refused(exc.reason, line, endpoint)
@@ -62,11 +74,16 @@ class CallbackView:
         except Exception as exc:  # noqa: BLE001 - a fault of ours must ask the provider to come again, not be a 500
             line.outcome, line.detail = Outcome.UNAVAILABLE, place(exc)
             reply = self._refused(Reason.INTERNAL_ERROR, line, endpoint)
-        seconds = perf_counter() - started
-        self.pipeline.metrics.callback(line.provider, line.account, line.channel, line.outcome, line.reason, seconds)
-        log.callback(line, seconds * 1000)
-        _forget(request, line)
+        self._tell(line, perf_counter() - started)
         return _response(reply, line.request_id)
+
+    def _tell(self, line: log.Line, seconds: float) -> None:
+        """Count and log; a full disk or a closed output must not change the answer to a callback that is stored."""
+        with contextlib.suppress(Exception):
+            log.callback(line, seconds * 1000)
+        with contextlib.suppress(Exception):
+            outcome, reason = line.outcome, line.reason
+            self.pipeline.metrics.callback(line.provider, line.account, line.channel, outcome, reason, seconds)
 
     def _endpoint(self, rest: str, line: log.Line) -> Endpoint:
         name, slug, channel_name, token, *more = *rest.split("/"), "", "", ""
@@ -118,18 +135,18 @@ def refusal(status: int, word: str, request_id: str, headers: tuple[tuple[str, s
     return Reply(status, orjson.dumps({"error": word, "request_id": request_id}), "application/json", headers)
 
 
-def _read(sent: Request, channel: Channel, request_id: str) -> CallbackRequest:
-    method = sent.method
+def _read(environ: Environ, channel: Channel, request_id: str) -> CallbackRequest:
+    method = environ["REQUEST_METHOD"]
     if method not in channel.methods:
         raise Rejected(Reason.METHOD_NOT_ALLOWED)
-    media, encoding = _media(sent, channel) if method == "POST" else (None, "utf-8")
-    body = _body(sent)
+    media, encoding = _media(environ, channel) if method == "POST" else (None, "utf-8")
+    body = _body(environ)
     if media is None and body:
         raise Malformed(Reason.BAD_BODY)  # a GET with a body has two readings
     return CallbackRequest(
         channel=channel.name,
         method=method,
-        query=sent.query_string,
+        query=environ.get("QUERY_STRING", "").encode("latin-1"),
         body=body,
         media=media,
         received_at=datetime.now(UTC),
@@ -138,47 +155,104 @@ def _read(sent: Request, channel: Channel, request_id: str) -> CallbackRequest:
     )
 
 
-def _media(sent: Request, channel: Channel) -> tuple[Media, str]:
-    header = sent.headers.get("Content-Type", "")
-    if sent.headers.get("Content-Encoding", "identity").lower() != "identity":
+def _media(environ: Environ, channel: Channel) -> tuple[Media, str]:
+    if environ.get("HTTP_CONTENT_ENCODING", "").lower() not in {"", "identity"}:
         raise Rejected(Reason.UNSUPPORTED_MEDIA_TYPE)
-    if not header.strip():
-        return channel.media[0], "utf-8"
-    named, options = parse_options_header(header)
-    encoding = _ENCODINGS.get(options.get("charset", "").lower())
+    named, encoding = _content_type(environ.get("CONTENT_TYPE", "").strip() or channel.media[0].value)
     for media in channel.media:
-        if named.lower() == media.value and encoding:
+        if named == media.value and encoding:
             return media, encoding
     raise Rejected(Reason.UNSUPPORTED_MEDIA_TYPE)
 
 
-def _body(sent: Request) -> bytes:
-    """Read at most LIMIT bytes, before anything else touches the stream: a parsed form would leave nothing to hash."""
-    sent.max_content_length = LIMIT
+@lru_cache(maxsize=64)
+def _content_type(header: str) -> tuple[str, str | None]:
+    """Media type and Python codec; a sender writes the same header each time."""
+    named, options = parse_options_header(header)
+    return named.lower(), _ENCODINGS.get(options.get("charset", "").lower())
+
+
+def _body(environ: Environ) -> bytes:
+    """
+    Read the whole body, at most LIMIT bytes, before anything else touches the stream.
+
+    Not werkzeug's reader: under a server that marks the end of the input itself it returns a body that is cut off, or
+    longer than the limit, as if it were whole.
+    """
+    declared = environ.get("CONTENT_LENGTH") or ""
+    size = int(declared) if declared.isdecimal() else None
+    if size is None and "HTTP_TRANSFER_ENCODING" not in environ:
+        return b""
+    if size is not None and size > LIMIT:
+        _drain(environ)
+        raise Rejected(Reason.TOO_LARGE)
+    wanted = LIMIT + 1 if size is None else size
     try:
-        return sent.get_data(cache=False, parse_form_data=False)
-    except RequestEntityTooLarge:
-        _drain(sent)
-        raise Rejected(Reason.TOO_LARGE) from None
+        with _patience(environ):
+            body = _exactly(environ["wsgi.input"], wanted)
     except Exception:  # noqa: BLE001 - the server's own errors for a broken or cut-off body have no common class
         raise Malformed(Reason.BAD_BODY) from None
+    if len(body) > LIMIT:
+        _drain(environ)
+        raise Rejected(Reason.TOO_LARGE)
+    if size is not None and len(body) != size:
+        raise Malformed(Reason.BAD_BODY)
+    return body
 
 
-def _drain(sent: Request) -> None:
-    """Take a little more of a body that is refused, or a client that is still sending never reads the answer."""
-    stream, left = sent.environ["wsgi.input"], _DRAINED
+def _exactly(stream: Any, wanted: int) -> bytes:
+    """Read until *wanted* bytes are there or the stream ends; one read may bring less."""
+    body: bytes = stream.read(wanted)
+    while 0 < len(body) < wanted and (more := stream.read(wanted - len(body))):
+        body += more
+    return body
+
+
+@contextlib.contextmanager
+def _patience(environ: Environ) -> Iterator[None]:
+    """Give a stalled client up ourselves; gunicorn would abort the whole worker for it, with a 500."""
+    sock = environ.get("gunicorn.socket")
+    if sock is None:
+        yield
+        return
+    before = sock.gettimeout()
+    sock.settimeout(_STALLED)
     try:
+        yield
+    finally:
+        sock.settimeout(before)
+
+
+def _drain(environ: Environ) -> None:
+    """Take a little more of a body that is refused, or a client that is still sending never reads the answer."""
+    stream, left = environ["wsgi.input"], _DRAINED
+    with contextlib.suppress(Exception), _patience(environ):
         while left > 0 and (piece := stream.read(LIMIT)):
             left -= len(piece)
-    except Exception:  # noqa: BLE001, S110 - see _body; the answer is decided already
-        pass
 
 
-def _forget(sent: Request, line: log.Line) -> None:
-    """Take token, query and referrer out of what a server's access log prints after the answer."""
-    known = "/".join(filter(None, ("/callbacks", line.provider, line.account, line.channel)))
-    sent.environ.update(PATH_INFO=known, RAW_URI=known, REQUEST_URI=known, QUERY_STRING="")
-    sent.environ.pop("HTTP_REFERER", None)
+class Discreet:
+    """
+    Takes token, query and referrer out of the environ once a request is answered: a server's access log prints them.
+
+    Wraps the whole application, since requests that reach no callback may carry a token as well.
+    """
+
+    def __init__(self, app: "WSGIApplication") -> None:
+        self._app = app
+
+    def __call__(self, environ: Environ, start_response: "StartResponse") -> Iterable[bytes]:
+        try:
+            return self._app(environ, start_response)
+        finally:
+            path = environ.get("PATH_INFO", "")
+            line = environ.get(_KNOWN)
+            if line is not None:
+                path = "/".join(filter(None, ("/callbacks", line.provider, line.account, line.channel)))
+            elif path not in _OPEN_PATHS:
+                path = "/-"
+            environ.update(PATH_INFO=path, RAW_URI=path, REQUEST_URI=path, QUERY_STRING="")
+            environ.pop("HTTP_REFERER", None)
 
 
 def _response(reply: Reply, request_id: str) -> Response:
@@ -195,12 +269,17 @@ def register(app: Flask, view: CallbackView) -> None:
     app.url_map.merge_slashes = False  # a redirect would tell a provider's client nothing that it understands
     app.url_map.add(Rule("/callbacks/<path:rest>", endpoint="callback"))
     app.view_functions["callback"] = view
-    app.register_error_handler(HTTPException, _other)
+    app.register_error_handler(Exception, _other)
+    app.wsgi_app = Discreet(app.wsgi_app)  # type: ignore[method-assign]
 
 
-def _other(exc: HTTPException) -> Response:
-    """Answer an address that is none of ours in the same words."""
-    reason = Reason.METHOD_NOT_ALLOWED if exc.code == 405 else Reason.NOT_FOUND
+def _other(exc: Exception) -> Response:
+    """Answer what no callback view answered; a fault of ours is 503, and the log names its place."""
     request_id = os.urandom(16).hex()
+    if not isinstance(exc, HTTPException) or (exc.code or 500) >= 500:
+        log.note("fault", request_id=request_id, detail=place(exc))
+        headers: tuple[tuple[str, str], ...] = (("Retry-After", RETRY_AFTER),)
+        return _response(refusal(503, Reason.INTERNAL_ERROR.value, request_id, headers), request_id)
+    reason = Reason.METHOD_NOT_ALLOWED if exc.code == 405 else Reason.NOT_FOUND
     headers = tuple((name, value) for name, value in exc.get_headers() if name == "Allow")
     return _response(refusal(REASONS[reason].status, reason.value, request_id, headers), request_id)

@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlencode
 
+from marshmallow import ValidationError, validate
 from marshmallow import fields as ma
 
 from receiver import redact
@@ -68,7 +69,8 @@ _ALIASES = {"oid": "operator"}
 # The API's samples carry a missing reference as this text.
 _ABSENT = frozenset({"null", "NULL"})
 # The charset is not documented: UTF-8 first, then the Turkish Windows code page, which old senders use.
-_ENCODINGS = ("utf-8", "windows-1254")
+# Last comes one that takes any byte: what the end user adds to the query must not make the notice unreadable.
+_ENCODINGS = ("utf-8", "windows-1254", "latin-1")
 
 
 class TransactionSchema(CallbackSchema):
@@ -88,8 +90,20 @@ class SubscriptionSchema(TransactionSchema):
     subs_id = Text(data_key="subsId", required=True, absent=_ABSENT)
 
 
+def _one_name_each(names: Mapping[str, str]) -> None:
+    told = [parameter.strip().lower() for parameter in names.values()]
+    told += [name.lower() for name in NAMES if name not in names]
+    if len(set(told)) != len(told):
+        raise ValidationError("give one parameter to two fields; name the other one too")
+
+
 class Settings(SettingsSchema):
-    names = ma.Dict(keys=ma.String(), values=ma.String(), load_default=dict)
+    names = ma.Dict(
+        keys=ma.String(validate=validate.OneOf(NAMES)),
+        values=ma.String(validate=validate.Length(min=1)),
+        load_default=dict,
+        validate=_one_name_each,
+    )
 
 
 class ApiSettings(SettingsSchema):
@@ -166,7 +180,7 @@ class Payguru:
             kind, why, category = SUBSCRIPTIONS.get(status.lower(), Kind.SUBSCRIPTION_UNKNOWN), None, None
         else:
             kind, why, category = TRANSACTIONS.get(status, (Kind.PAYMENT_UNKNOWN, None, None))
-        error, detail = redact.scrubbed(fields["error"]), redact.scrubbed(fields["error_desc"])
+        error, detail = fields["error"], fields["error_desc"]
         return Statement(
             kind=kind,
             fact_key=(channel, fields["subs_id"], fields["tx_id"], status, fields["error"]),
@@ -198,14 +212,12 @@ def _merged(request: CallbackRequest, account: Account) -> dict[str, str]:
     Bring the parameters under our names; equal repeats are one, differing ones are quarantined.
 
     The second value of a known name comes from the end user's own query. It is never believed, and neither is the
-    first, for the merchant's template may have been edited too: a person or the API has to look.
+    first, for the merchant's template may have been edited too: a person or the API has to look. Names that are not
+    ours are left out, but for those that the account lets through.
     """
-    ours = {name.lower(): name for name in NAMES} | _ALIASES
-    for name, parameter in account.options["names"].items():
-        ours.pop(name.lower(), None)
-        ours[parameter.strip().lower()] = name
-    query = _stripped(decode_pairs(request.query, _ENCODINGS), ours)
-    body = _stripped(decode_pairs(request.body, _ENCODINGS), ours)
+    ours = _spelling(account.options["names"])
+    query = _named(decode_pairs(request.query, _ENCODINGS), ours, account)
+    body = _named(decode_pairs(request.body, _ENCODINGS), ours, account)
     if not {name for name, _ in query}.isdisjoint(name for name, _ in body):
         raise Malformed(Reason.DUPLICATE_FIELD)
     fields: dict[str, str] = {}
@@ -216,6 +228,15 @@ def _merged(request: CallbackRequest, account: Account) -> dict[str, str]:
     return fields
 
 
-def _stripped(pairs: list[tuple[str, str]], ours: Mapping[str, str]) -> list[tuple[str, str]]:
-    named = ((name.strip(), value.strip()) for name, value in pairs)
-    return [(ours.get(name.lower(), name), value) for name, value in named]
+def _spelling(names: Mapping[str, str]) -> dict[str, str]:
+    """Map each parameter, in small letters, to our name for it: the merchant's own where it gave one."""
+    ours = {name.lower(): name for name in NAMES if name not in names}
+    if "operator" not in names:
+        ours |= _ALIASES
+    return ours | {parameter.strip().lower(): name for name, parameter in names.items()}
+
+
+def _named(pairs: list[tuple[str, str]], ours: Mapping[str, str], account: Account) -> list[tuple[str, str]]:
+    stripped = ((name.strip(), value.strip()) for name, value in pairs)
+    named = ((ours.get(name.lower(), name if name in account.custom else ""), value) for name, value in stripped)
+    return [(name, value) for name, value in named if name]

@@ -4,7 +4,8 @@ Payguru cash payment and bank transfer (PHS): a notice with an MD5 ``key`` when 
 Source: the provider's notify-service and status-code pages.
 Proof: ``key`` = hex MD5 of service code, merchant id, txid, code, order, amount, merchant key and service key, joined
     without any border. It does not cover status, bank and time. Digits can move between neighbours under one digest,
-    so txid must be digits and amount a plain decimal; order is compared by the shop.
+    so txid must be digits and amount a plain decimal without leading zeros. Between order and amount a digit can still
+    move: the amount is proven only together with an order that the shop knows.
 Reply: the bare text ``OK`` accepts the money, so it is said only for a status in ``accept`` (3 and 6 by default);
     anything else that is stored gets ``NOT ACCEPTED``.
 Quirks: the hash is over the *text* of the amount: ``1.00`` and ``1.0`` differ, so a JSON number is kept as written.
@@ -25,7 +26,7 @@ from receiver.account import Account
 from receiver.event import Kind, Method, Statement, Why
 from receiver.message import OK_TEXT, CallbackRequest, Level, Media, Notification, Outcome, Reply
 from receiver.ports import Channel, Scenario, SettingsSchemas, Settled, Token
-from receiver.schema import Amount, BaseUrl, CallbackSchema, Note, SecretRef, SettingsSchema, Text, moment, money
+from receiver.schema import Amount, BaseUrl, CallbackSchema, Loose, Note, SecretRef, SettingsSchema, Text, moment, money
 
 # In the order of the hash, behind service code and merchant id.
 SIGNED = ("txid", "code", "order", "amount")
@@ -50,7 +51,7 @@ class NotifySchema(CallbackSchema):
     order = Text(required=True)
     amount = Amount(required=True)
     status = Text(required=True, limit=20)
-    transaction_date = Note()
+    transaction_date = Loose()
     bank = Note()
 
 
@@ -143,7 +144,7 @@ class PayguruPhs:
 
 
 def _signed_text(fields: Mapping[str, Any], account: Account) -> bytes:
-    """Join what is hashed, as sent; a field that is missing or no text adds nothing, and then no key fits."""
+    """Join what is hashed, as sent; a field that is missing adds nothing, and the schema asks for it afterwards."""
     sent = (fields.get(name) for name in SIGNED)
     values = (value for value in sent if isinstance(value, str))
     return "".join((account.options["service_code"], account.options["merchant_id"], *values)).encode()

@@ -17,7 +17,7 @@ from urllib.parse import urlencode
 
 import orjson
 
-from receiver import browser, redact
+from receiver import browser
 from receiver.account import Account
 from receiver.errors import Quarantined, Reason
 from receiver.event import Card, Category, Failure, Kind, Method, Statement, Why
@@ -30,6 +30,7 @@ from receiver.schema import (
     CallbackSchema,
     Flag,
     Installments,
+    Loose,
     Note,
     SecretRef,
     SettingsSchema,
@@ -103,11 +104,11 @@ class ConfirmationSchema(CallbackSchema):
     amount = Amount()
     currency = Text()
     xact_id = Text()
-    xact_date = Note()
+    xact_date = Loose()
     authorization_code = Text()
     order_id = Text()
     instalment = Installments()
-    card_number = Note()
+    card_number = Loose()
     paynet_error_id = Note()
     paynet_error_message = Note()
     bank_error_id = Note()
@@ -245,7 +246,7 @@ def _confirmation(fields: Mapping[str, Any], note: Notification) -> Statement:
     failure = Failure(
         Category.PROVIDER_ERROR if own_error and not bank_error else Category.BANK_DECLINE,
         bank_error or own_error,
-        redact.scrubbed(fields["bank_error_message"] or fields["paynet_error_message"]),
+        fields["bank_error_message"] or fields["paynet_error_message"],
     )
     return Statement(
         kind=Kind.PAYMENT_SUCCEEDED if taken else Kind.PAYMENT_FAILED,
@@ -272,9 +273,9 @@ def _refund(fields: Mapping[str, Any], note: Notification) -> Statement:
         kind=kind,
         fact_key=(fields["xact_id"], code),
         status_code=code,
-        status_text=redact.scrubbed(fields["status"]),
+        status_text=fields["status"],
         refund_ref=fields["xact_id"],
-        failure=Failure(category, code, redact.scrubbed(fields["message"])) if category else None,
+        failure=Failure(category, code, fields["message"]) if category else None,
         method=Method.CARD,
         card=Card(),
     )
@@ -290,7 +291,7 @@ def _return(fields: Mapping[str, Any], note: Notification) -> Statement:
         # Nothing in it is proven, so no better key is to be had; it never shares one with a payment.
         fact_key=("return", session, token, order),
         status_code=None,
-        status_text=redact.scrubbed(fields["paynet_error_message"] or fields["message"]),
+        status_text=fields["paynet_error_message"] or fields["message"],
         order_ref=order,
         reason=Why.THREEDS_ONLY if token else None,
         method=Method.CARD,
