@@ -12,7 +12,6 @@ from receiver.sink import RedisSink, connect
 def create_app(settings: config.Settings | None = None) -> Flask:
     """Build the receiver; raise ConfigError with every fault. Redis is not called before the first callback."""
     settings = settings or config.load()
-    log.configure()
     log.guard_server_logs()
     metrics.prepare(settings.data)
     sink = RedisSink(connect(settings.redis_url), settings.dedupe_days)

@@ -4,10 +4,10 @@ import logging
 import re
 import sys
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
-import structlog
 
 from receiver.message import Outcome
 
@@ -27,49 +27,42 @@ class Line:
     events: list[str] = field(default_factory=list)
 
 
-def configure() -> None:
-    """Write JSON lines straight to standard output; a reader of containers and of files alike finds them there."""
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.JSONRenderer(serializer=_dumps),
-        ],
-        logger_factory=structlog.BytesLoggerFactory(file=sys.stdout.buffer),
-        wrapper_class=structlog.make_filtering_bound_logger("info"),
-        cache_logger_on_first_use=True,
-    )
-
-
-def _dumps(value: object, **_kwargs: object) -> bytes:
-    return orjson.dumps(value)
-
-
 _INVALID = "Invalid request"
 _ADDRESS = re.compile(r"/callbacks\S*", re.IGNORECASE)
 
-_logger = structlog.get_logger()
-_ALARMING = {Outcome.QUARANTINED: "error", Outcome.UNAVAILABLE: "error", Outcome.REFUSED: "warning"}
+_LEVELS = {Outcome.QUARANTINED: "error", Outcome.UNAVAILABLE: "error", Outcome.REFUSED: "warning"}
 
 
 def callback(line: Line, milliseconds: float) -> None:
     """Write the line: an error for what a person must look at, a warning for what was refused."""
     known: dict[str, Any] = {
-        name: value
-        for name, value in (
-            ("provider", line.provider),
-            ("account", line.account),
-            ("channel", line.channel),
-            ("outcome", line.outcome.value),
-            ("reason", line.reason),
-            ("detail", line.detail),
-            ("key_id", line.key_id),
-            ("event_id", line.events[0] if len(line.events) == 1 else line.events),
-        )
-        if value
+        "level": _LEVELS.get(line.outcome, "info"),
+        "event": "callback",
+        "request_id": line.request_id,
+        "ms": round(milliseconds, 2),
+        "provider": line.provider,
+        "account": line.account,
+        "channel": line.channel,
+        "outcome": line.outcome,
+        "reason": line.reason,
+        "detail": line.detail,
+        "key_id": line.key_id,
+        "event_id": line.events[0] if len(line.events) == 1 else line.events,
     }
-    write = getattr(_logger, _ALARMING.get(line.outcome, "info"))
-    write("callback", request_id=line.request_id, ms=round(milliseconds, 2), **known)
+    _write({name: value for name, value in known.items() if value})
+
+
+def note(event: str, **known: object) -> None:
+    """Write any other line of the receiver's own life."""
+    _write({"level": "info", "event": event, **known})
+
+
+def _write(line: dict[str, Any]) -> None:
+    """Put one JSON object on standard output in one piece, so that lines of several workers do not mix."""
+    line["time"] = datetime.now(UTC)
+    out = sys.stdout.buffer
+    out.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z))
+    out.flush()
 
 
 class _Discreet(logging.Filter):
@@ -91,8 +84,3 @@ def guard_server_logs() -> None:
         logger = logging.getLogger(name)
         if not any(isinstance(found, _Discreet) for found in logger.filters):
             logger.addFilter(guard)
-
-
-def note(event: str, **known: object) -> None:
-    """Write any other line of the receiver's own life."""
-    _logger.info(event, **known)

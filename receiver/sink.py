@@ -6,6 +6,8 @@ Keys (docs/architecture.md): ``ulak:fact:<id>``, ``ulak:events``, ``ulak:held``,
 """
 
 import hashlib
+import os
+import threading
 import time
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -59,11 +61,44 @@ class _Script:
         self._text = (Path(__file__).parent / name).read_text("utf-8")
         self._sha = hashlib.sha1(self._text.encode(), usedforsecurity=False).hexdigest()
 
-    def call(self, client: redis.Redis, keys: Sequence[str], args: Sequence[Any]) -> Any:
+    def call(self, wire: "_Wire", keys: Sequence[str], args: Sequence[Any]) -> Any:
         try:
-            return client.evalsha(self._sha, len(keys), *keys, *args)
+            return wire.call("EVALSHA", self._sha, len(keys), *keys, *args)
         except redis.exceptions.NoScriptError:
-            return client.eval(self._text, len(keys), *keys, *args)
+            return wire.call("EVAL", self._text, len(keys), *keys, *args)
+
+
+class _Wire(threading.local):
+    """
+    One connection of redis-py's own for each thread, used without its client and pool (docs/adr: their cost a call).
+
+    A connection error is tried once more on a new connection, for every script here is safe to repeat. Whatever else
+    breaks a call in the middle closes the connection: the answer still to come is not the next one's.
+    """
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._pool = client.connection_pool
+        self._pid = 0
+
+    def call(self, *command: Any) -> Any:
+        if self._pid != os.getpid():  # never share a parent's connection
+            self._connection: Any = self._pool.make_connection()
+            self._pid = os.getpid()
+        try:
+            return self._once(command)
+        except redis.exceptions.ConnectionError:
+            return self._once(command)
+
+    def _once(self, command: tuple[Any, ...]) -> Any:
+        connection = self._connection
+        try:
+            connection.send_command(*command)
+            return connection.read_response()
+        except redis.exceptions.ResponseError:
+            raise
+        except BaseException:
+            connection.disconnect()
+            raise
 
 
 def connect(url: str) -> redis.Redis:
@@ -86,6 +121,7 @@ class RedisSink:
 
     def __init__(self, client: redis.Redis, dedupe_days: int) -> None:
         self._client = client
+        self._wire = _Wire(client)
         self._ttl = str(dedupe_days * 24 * 3600)
         self._accept = _Script("accept.lua")
         self._quarantine = _Script("quarantine.lua")
@@ -179,7 +215,7 @@ class RedisSink:
 
     def _run(self, script: _Script, keys: Sequence[str], args: Sequence[Any]) -> list[int]:
         try:
-            answer = script.call(self._client, keys, args)
+            answer = script.call(self._wire, keys, args)
         except redis.exceptions.RedisError as exc:
             raise _unavailable(exc) from None
         if answer == _IS_FULL:

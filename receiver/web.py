@@ -11,14 +11,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
+from http import HTTPStatus
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from flask import Flask, Response, request
+from flask import Flask, Response
 from werkzeug.exceptions import HTTPException
 from werkzeug.http import parse_options_header
-from werkzeug.routing import Rule
 
 from receiver import browser, log, signing
 from receiver.account import Account
@@ -36,7 +36,8 @@ LIMIT = 64 * 1024
 RETRY_AFTER = "30"  # seconds
 _DRAINED = 1024 * 1024
 _STALLED = 5.0  # seconds without a byte; shorter than gunicorn's own time-out for a worker
-_KNOWN = "ulak.line"  # where the view leaves what it knows of the request
+_PREFIX = "/callbacks/"
+_STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
 _OPEN_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
 _ENCODINGS = {
     "": "utf-8",
@@ -57,14 +58,12 @@ class CallbackView:
     accounts: Mapping[tuple[str, str], Account]
     pipeline: Pipeline
 
-    def __call__(self, rest: str) -> Response:
+    def __call__(self, environ: Environ, rest: str, line: log.Line) -> Reply:
         started = perf_counter()
-        line = log.Line(os.urandom(16).hex())
-        request.environ[_KNOWN] = line
         endpoint = None
         try:
             endpoint = self._endpoint(rest, line)
-            callback = _read(request.environ, endpoint.channel, line.request_id)
+            callback = _read(environ, endpoint.channel, line.request_id)
             reply = self.pipeline.handle(callback, endpoint, line)
         except Rejected as exc:
             reply = self._refused(exc.reason, line, endpoint)
@@ -75,7 +74,7 @@ class CallbackView:
             line.outcome, line.detail = Outcome.UNAVAILABLE, place(exc)
             reply = self._refused(Reason.INTERNAL_ERROR, line, endpoint)
         self._tell(line, perf_counter() - started)
-        return _response(reply, line.request_id)
+        return reply
 
     def _tell(self, line: log.Line, seconds: float) -> None:
         """Count and log; a full disk or a closed output must not change the answer to a callback that is stored."""
@@ -231,46 +230,49 @@ def _drain(environ: Environ) -> None:
             left -= len(piece)
 
 
-class Discreet:
+class Entrance:
     """
-    Takes token, query and referrer out of the environ once a request is answered: a server's access log prints them.
+    The WSGI callable before Flask: gives callbacks to their view, and everything else to Flask.
 
-    Wraps the whole application, since requests that reach no callback may carry a token as well.
+    A callback needs none of Flask's contexts, sessions and signals, and they were a third of its time (docs/adr). Once
+    a request is answered, token, query and referrer are taken out of the environ, for a server's access log prints
+    them; that goes for every request, since one that reaches no callback may carry a token as well.
     """
 
-    def __init__(self, app: "WSGIApplication") -> None:
-        self._app = app
+    def __init__(self, view: CallbackView, flask: "WSGIApplication") -> None:
+        self._view = view
+        self._flask = flask
 
     def __call__(self, environ: Environ, start_response: "StartResponse") -> Iterable[bytes]:
+        path = environ.get("PATH_INFO", "")
+        shown = path if path in _OPEN_PATHS else "/-"
         try:
-            return self._app(environ, start_response)
+            if not path.startswith(_PREFIX):
+                return self._flask(environ, start_response)
+            line = log.Line(os.urandom(16).hex())
+            reply = self._view(environ, path[len(_PREFIX) :], line)
+            shown = "/".join(filter(None, ("/callbacks", line.provider, line.account, line.channel)))
+            return _answer(reply, line.request_id, environ, start_response)
         finally:
-            path = environ.get("PATH_INFO", "")
-            line = environ.get(_KNOWN)
-            if line is not None:
-                path = "/".join(filter(None, ("/callbacks", line.provider, line.account, line.channel)))
-            elif path not in _OPEN_PATHS:
-                path = "/-"
-            environ.update(PATH_INFO=path, RAW_URI=path, REQUEST_URI=path, QUERY_STRING="")
+            environ.update(PATH_INFO=shown, RAW_URI=shown, REQUEST_URI=shown, QUERY_STRING="")
             environ.pop("HTTP_REFERER", None)
 
 
-def _response(reply: Reply, request_id: str) -> Response:
-    response = Response(reply.body, reply.status, content_type=reply.content_type)
-    response.autocorrect_location_header = False  # ours is whole, and its query is signed as it stands
-    response.headers["X-Request-Id"] = request_id
-    for name, value in reply.headers:
-        response.headers[name] = value
-    return response
+def _answer(reply: Reply, request_id: str, environ: Environ, start_response: "StartResponse") -> Iterable[bytes]:
+    headers = [
+        ("Content-Type", reply.content_type),
+        ("Content-Length", str(len(reply.body))),
+        ("X-Request-Id", request_id),
+        *reply.headers,
+    ]
+    start_response(_STATUS_LINES[reply.status], headers)
+    return [] if environ["REQUEST_METHOD"] == "HEAD" else [reply.body]
 
 
 def register(app: Flask, view: CallbackView) -> None:
-    """Put the callbacks on *app*: one rule for every method, so that an unknown address is 404 whatever the method."""
-    app.url_map.merge_slashes = False  # a redirect would tell a provider's client nothing that it understands
-    app.url_map.add(Rule("/callbacks/<path:rest>", endpoint="callback"))
-    app.view_functions["callback"] = view
+    """Put the callbacks before *app*, and make everything else answer in the same words."""
     app.register_error_handler(Exception, _other)
-    app.wsgi_app = Discreet(app.wsgi_app)  # type: ignore[method-assign]
+    app.wsgi_app = Entrance(view, app.wsgi_app)  # type: ignore[method-assign]
 
 
 def _other(exc: Exception) -> Response:
@@ -283,3 +285,8 @@ def _other(exc: Exception) -> Response:
     reason = Reason.METHOD_NOT_ALLOWED if exc.code == 405 else Reason.NOT_FOUND
     headers = tuple((name, value) for name, value in exc.get_headers() if name == "Allow")
     return _response(refusal(REASONS[reason].status, reason.value, request_id, headers), request_id)
+
+
+def _response(reply: Reply, request_id: str) -> Response:
+    headers = [("X-Request-Id", request_id), *reply.headers]
+    return Response(reply.body, reply.status, headers, content_type=reply.content_type)
