@@ -1,6 +1,7 @@
 """gunicorn's settings for Ulak. Bind and number of workers may be given on the command line or in WEB_CONCURRENCY."""
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,16 @@ def _metrics_folder() -> Path:
 
 
 def on_starting(server: Any) -> None:
-    """Begin with empty counters: files of a former run belong to processes that are gone."""
+    """Tell a faulty configuration once, not once a worker. Begin with empty counters: the processes of old are gone."""
     del server
+    from receiver import config  # noqa: PLC0415 - see above
+    from receiver.errors import ConfigError  # noqa: PLC0415
+
+    try:
+        config.load()
+    except ConfigError as exc:
+        sys.stderr.writelines(f"ulak: {fault}\n" for fault in exc.faults)
+        sys.exit(1)
     for counted in _metrics_folder().glob("*.db"):
         counted.unlink(missing_ok=True)
 

@@ -106,7 +106,7 @@ def providers(machine: bool) -> None:  # noqa: FBT001 - a flag of click
     if machine:
         _json([dict(zip(("provider", "address", "methods", "media", "scenarios"), row, strict=True)) for row in rows])
         return
-    for line in tables.lines(("PROVIDER", "ADDRESS", "METHODS"), [row[:3] for row in rows]):
+    for line in tables.lines(("PROVIDER", "ADDRESS", "METHODS", "MEDIA TYPE OF A POST"), [row[:4] for row in rows]):
         click.echo(line)
     click.echo("\nSCENARIOS (ulak simulate PROVIDER SCENARIO)")
     for provider in PROVIDERS:
@@ -249,6 +249,7 @@ def show_event(event_id: str, exact: bool) -> None:  # noqa: FBT001 - a flag of 
 @click.option("--burst", is_flag=True, help="End when the queues are empty.")
 def worker(queues: tuple[str, ...], processes: int, burst: bool) -> None:  # noqa: FBT001 - a flag of click
     """Start RQ workers the safe way: one queue a process, JSON, with the scheduler that retries need."""
+    from receiver.sink import JOB_TIMEOUT  # noqa: PLC0415
     from workers.supervisor import Supervisor  # noqa: PLC0415
     from workers.up import worker_child  # noqa: PLC0415
 
@@ -259,7 +260,8 @@ def worker(queues: tuple[str, ...], processes: int, burst: bool) -> None:  # noq
     for queue in named:
         for number in range(processes):
             supervisor.start(worker_child(queue, number, env, log=None, burst=burst))
-    supervisor.watch(patience=30.0)
+    # RQ finishes the job in hand; a second Ctrl-C, or SIGTERM, ends it at once.
+    supervisor.watch(patience=JOB_TIMEOUT + 10.0)
 
 
 @main.command()

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from marshmallow import ValidationError
+from marshmallow import Schema, ValidationError, missing
 
 from receiver.account import Account, Confirm, Reference, Secret
 from receiver.errors import ConfigError
@@ -82,7 +82,7 @@ class _Reader:
             lists[name] = found if isinstance(found, list) else []
             if not isinstance(found, list):
                 self._fault(name, f"must be a list of tables, written [[{name}]]")
-        top = self._load("", TopSchema(), {name: tree[name] for name in tree if name not in lists}) or {}
+        top = self._load("", TopSchema(), {name: tree[name] for name in tree if name not in lists})
         key = tuple(self._data_key(reference) for reference in top.get("data_key", ()))
         keys = tuple(found for found in key if found)
         pseudonym = bytes.fromhex(hex_hmac_sha256(keys[0], b"customer.key")) if keys else None
@@ -91,11 +91,11 @@ class _Reader:
         routes = [self._route(number, entry) for number, entry in enumerate(lists["routes"])]
         if not lists["accounts"]:
             self._fault("accounts", "there is none; write at least one [[accounts]] table")
-        if "data_key" not in top and any(not account.test for account in known):
+        if "data_key" not in tree and any(not account.test for account in known):
             self._fault("data_key", "is required as soon as one account is not `test = true`: it encrypts what is kept")
         self._compare_accounts(known)
         self._compare_routes([route for route in routes if route], {account.slug for account in known})
-        dedupe = top.get("dedupe_days", 30)
+        dedupe = top["dedupe_days"]
         self._compare_holds(lists["accounts"], dedupe)
         redis_url = self._environ.get("REDIS_URL") or DEFAULT_REDIS
         if not _is_redis(redis_url):
@@ -118,13 +118,15 @@ class _Reader:
     def _fault(self, place: str, text: str) -> None:
         self._faults.append(f"{place}: {text}" if place else text)
 
-    def _load(self, place: str, schema: Any, entry: Mapping[str, Any]) -> dict[str, Any] | None:
+    def _load(self, place: str, schema: Schema, entry: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what could be read, defaults for the rest: a fault of form must not hide the faults behind it."""
         try:
             return dict(schema.load(entry))
         except ValidationError as exc:
             for path, message in _flatten(exc.messages_dict):
                 self._fault(" ".join(filter(None, (place, path))), message)
-            return None
+            valid = exc.valid_data if isinstance(exc.valid_data, dict) else {}
+            return {**_defaults(schema), **valid}
 
     def _account(self, number: int, entry: object, pseudonym: bytes | None) -> Account | None:
         place = f"accounts[{number}]"
@@ -136,8 +138,7 @@ class _Reader:
             self._fault(f"{place} provider", f"must be one of {', '.join(BY_NAME)}")
             return None
         place = f"{place} {provider.name}/{entry.get('slug', '?')}"
-        loaded = self._load(place, account_schema(provider), entry)
-        return self._build(place, provider, loaded, pseudonym) if loaded is not None else None
+        return self._build(place, provider, self._load(place, account_schema(provider), entry), pseudonym)
 
     def _build(self, place: str, provider: Provider, loaded: dict[str, Any], pseudonym: bytes | None) -> Account:
         api = {name: self._resolved(f"{place} api.{name}", value) for name, value in loaded.get("api", {}).items()}
@@ -166,7 +167,7 @@ class _Reader:
         own = provider.settings.account.fields.keys() - {"secrets"}
         return Account(
             provider=provider.name,
-            slug=loaded["slug"],
+            slug=loaded.get("slug", "?"),
             test=loaded["test"],
             secrets=secrets,
             tokens=tokens,
@@ -178,7 +179,7 @@ class _Reader:
             clear_personal=loaded["personal"] == "clear",
             custom=frozenset(loaded["custom"]),
             pseudonym_key=pseudonym,
-            options={name: loaded[name] for name in own},
+            options={name: loaded.get(name) for name in own},
             api=api,
         )
 
@@ -246,10 +247,9 @@ class _Reader:
             self._fault(place, "must be a table")
             return None
         loaded = self._load(f"{place} {entry.get('name', '?')}", RouteSchema(), entry)
-        if loaded is None:
-            return None
+        name = loaded.get("name", "?")
         return Route(
-            target=Target(loaded["name"], loaded["queue"] or loaded["name"], loaded["job"]),
+            target=Target(name, loaded["queue"] or name, loaded.get("job", "?")),
             kinds=tuple(loaded["kinds"]),
             providers=tuple(loaded["providers"]),
             accounts=tuple(loaded["accounts"]),
@@ -292,14 +292,17 @@ class _Reader:
             provider = BY_NAME.get(str(entry.get("provider"))) if isinstance(entry, dict) else None
             if provider is None or not isinstance(entry, dict) or not dedupe_days:
                 continue
-            try:
-                held = account_schema(provider).load(entry)["confirm_for"]
-            except ValidationError:
-                continue
+            valid = account_schema(provider).validate(entry)
+            held = account_schema(provider).load(entry)["confirm_for"] if not valid else 0
             if held > dedupe_days * DAY:
                 self._fault(
                     f"accounts[{number}] confirm_for", "is longer than dedupe_days: the fact would be forgotten"
                 )
+
+
+def _defaults(schema: Schema) -> dict[str, Any]:
+    found = {name: one.load_default for name, one in schema.fields.items() if one.load_default is not missing}
+    return {name: value() if callable(value) else value for name, value in found.items()}
 
 
 def _is_redis(address: str) -> bool:

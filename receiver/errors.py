@@ -134,7 +134,7 @@ REASONS: Mapping[Reason, ReasonText] = {
     Reason.REDIS_UNREACHABLE: ReasonText(
         503,
         "Redis did not answer in time, so nothing could be kept.",
-        "Check REDIS_URL and the Redis server; the provider sends the callback again.",
+        "Check REDIS_URL and the Redis server; whether the provider comes again is in docs/providers.md.",
     ),
     Reason.REDIS_FULL: ReasonText(
         503, "Redis is nearly full, so nothing was written.", "Give Redis more memory or let the workers catch up."

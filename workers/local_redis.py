@@ -54,7 +54,7 @@ def server(binary: str, folder: Path, socket: Path, log: Path | None, env: Mappi
         "daemonize": "no",
     }
     argv = [binary, *(part for name, value in options.items() for part in (f"--{name}", value))]
-    return Child("redis", argv, env, log)
+    return Child("redis", argv, env, log, last=True)
 
 
 def url(socket: Path) -> str:

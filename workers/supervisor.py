@@ -22,6 +22,7 @@ class Child:
     env: Mapping[str, str]
     log: Path | None = None
     restart: bool = True
+    last: bool = False  # stopped only when all others have ended
     process: subprocess.Popen[bytes] | None = None
     pause: float = 0.5
     not_before: float = 0.0
@@ -33,7 +34,11 @@ class Supervisor:
     """Starts children in order and stops them in the opposite one."""
 
     children: list[Child] = field(default_factory=list)
-    stopping: bool = False
+    asked: int = 0  # how many signals have asked us to stop
+
+    @property
+    def stopping(self) -> bool:
+        return self.asked > 0
 
     def start(self, child: Child) -> Child:
         self.children.append(child)
@@ -68,24 +73,34 @@ class Supervisor:
         return any(child.process is not None and child.process.poll() is None for child in self.children)
 
     def stop(self, patience: float) -> None:
-        """Ask each child to end, last one first; kill what has not ended after *patience* seconds."""
-        for child in reversed(self.children):
-            child.restart = False
-            if child.process is None or child.process.poll() is not None:
-                continue
-            child.process.terminate()
-            try:
-                child.process.wait(patience)
-            except subprocess.TimeoutExpired:
-                child.process.kill()
-                child.process.wait()
+        """Ask the children to end, those marked ``last`` after the others; kill what still runs after *patience* s."""
+        for last in (False, True):
+            group = [child for child in self.children if child.last is last]
+            for child in group:
+                child.restart = False
+            self._end([child.process for child in group if child.process is not None], patience)
+
+    def _end(self, processes: list[subprocess.Popen[bytes]], patience: float) -> None:
+        until, asked = time.monotonic() + patience, self.asked
+        for process in processes:
+            process.terminate()
+        while any(process.poll() is None for process in processes) and time.monotonic() < until:
+            if self.asked > max(asked, 1):  # asked once more while we wait: pass it on
+                asked = self.asked
+                for process in processes:
+                    process.terminate()
+            time.sleep(_TICK)
+        for process in processes:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
 
     @contextlib.contextmanager
     def signals(self) -> Iterator[None]:
         """Turn SIGTERM, SIGINT and SIGHUP into ``stopping`` while the block runs."""
 
         def ask(_number: int, _frame: FrameType | None) -> None:
-            self.stopping = True
+            self.asked += 1
 
         caught = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
         before = {number: signal.signal(number, ask) for number in caught}

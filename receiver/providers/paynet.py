@@ -234,7 +234,8 @@ class Paynet:
             body, media = urlencode(fields).encode(), Media.FORM
         else:
             query, media = b"", Media.JSON
-            typed = {name: value == "true" if name == "is_succeed" else value for name, value in fields.items()}
+            flags = {"true": True, "false": False}
+            typed = {name: flags.get(value, value) for name, value in fields.items()}
             body = orjson.dumps(typed)
         return CallbackRequest(scenario.channel, "POST", query, body, media, now, "simulated")
 
