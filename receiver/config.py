@@ -14,19 +14,18 @@ from urllib.parse import urlsplit
 
 from marshmallow import Schema, ValidationError, missing
 
-from receiver.account import Account, Confirm, Reference, Secret
+from receiver.account import Account, Confirm, Secret
 from receiver.errors import ConfigError
 from receiver.message import Level
 from receiver.ports import Provider, Target
 from receiver.providers import BY_NAME
+from receiver.references import References
 from receiver.routing import Route
-from receiver.seal import data_key
 from receiver.settings import RouteSchema, TopSchema, account_schema
 from receiver.signing import hex_hmac_sha256
 
 DEFAULT_REDIS = "redis://127.0.0.1:6379/0"
 DEFAULT_ROUTE = Route(Target("events", "events", "workers.jobs.on_event"))
-TOKEN_LENGTH = 20
 DAY = 24 * 3600
 
 
@@ -74,6 +73,7 @@ class _Reader:
         self._folder = folder
         self._environ = environ
         self._faults: list[str] = []
+        self._references = References(folder, environ, self._faults)
 
     def settings(self, tree: Mapping[str, Any]) -> Settings:
         lists: dict[str, list[Any]] = {}
@@ -83,8 +83,7 @@ class _Reader:
             if not isinstance(found, list):
                 self._fault(name, f"must be a list of tables, written [[{name}]]")
         top = self._load("", TopSchema(), {name: tree[name] for name in tree if name not in lists})
-        key = tuple(self._data_key(reference) for reference in top.get("data_key", ()))
-        keys = tuple(found for found in key if found)
+        keys = self._references.data_keys(top.get("data_key", ()))
         pseudonym = bytes.fromhex(hex_hmac_sha256(keys[0], b"customer.key")) if keys else None
         accounts = [self._account(number, entry, pseudonym) for number, entry in enumerate(lists["accounts"])]
         known = [account for account in accounts if account is not None]
@@ -101,7 +100,7 @@ class _Reader:
         if not _is_redis(redis_url):
             self._fault("REDIS_URL", "is no address of a Redis (redis://host:port/db, rediss://… or unix://path)")
         token = top.get("metrics_token")
-        metrics_token = self._token("metrics_token", token) if token else None
+        metrics_token = self._references.token("metrics_token", token) if token else None
         if self._faults:
             raise ConfigError(self._faults)
         return Settings(
@@ -141,12 +140,15 @@ class _Reader:
         return self._build(place, provider, self._load(place, account_schema(provider), entry), pseudonym)
 
     def _build(self, place: str, provider: Provider, loaded: dict[str, Any], pseudonym: bytes | None) -> Account:
-        api = {name: self._resolved(f"{place} api.{name}", value) for name, value in loaded.get("api", {}).items()}
-        browser_tokens = self._tokens(f"{place} browser_token", loaded)
-        tokens = self._tokens(f"{place} token", loaded)
+        api = {
+            name: self._references.resolved(f"{place} api.{name}", value)
+            for name, value in loaded.get("api", {}).items()
+        }
+        browser_tokens = self._references.tokens(f"{place} browser_token", loaded.get("browser_token", ()))
+        tokens = self._references.tokens(f"{place} token", loaded.get("token", ()))
         if {token.value for token in tokens} & {token.value for token in browser_tokens}:
             self._fault(f"{place} browser_token", "must differ from token: the shopper can read it")
-        secrets = self._secrets(place, loaded)
+        secrets = self._references.secrets(place, loaded.get("secrets", []))
         published = {text.encode() for text in provider.settings.published_secrets}
         if not loaded["test"] and any(secret.value in published for secret in secrets):
             self._fault(
@@ -163,7 +165,7 @@ class _Reader:
         if loaded["confirm"] not in {None, "never"} and not api:
             self._fault(f"{place} confirm", "needs [accounts.api]: without credentials nobody can be asked")
         if loaded.get("expected_token"):
-            self._token(f"{place} expected_token", loaded["expected_token"])
+            self._references.token(f"{place} expected_token", loaded["expected_token"])
         own = provider.settings.account.fields.keys() - {"secrets"}
         return Account(
             provider=provider.name,
@@ -173,7 +175,7 @@ class _Reader:
             tokens=tokens,
             browser_tokens=browser_tokens,
             result_url=loaded.get("result_url"),
-            result_secret=self._one(f"{place} result_secret", loaded.get("result_secret")),
+            result_secret=self._references.one(f"{place} result_secret", loaded.get("result_secret")),
             relay=loaded.get("relay", False),
             confirm=Confirm(loaded["confirm"] or ("unproven" if api else "never")),
             clear_personal=loaded["personal"] == "clear",
@@ -182,64 +184,6 @@ class _Reader:
             options={name: loaded.get(name) for name in own},
             api=api,
         )
-
-    def _secrets(self, place: str, loaded: Mapping[str, Any]) -> tuple[Secret, ...]:
-        found = []
-        for number, entry in enumerate(loaded.get("secrets", ())):
-            # A table of references is one secret in parts, joined in the order of the provider's schema.
-            parts = list(entry.values()) if isinstance(entry, dict) else [entry]
-            values = [self._bytes(f"{place} secrets[{number}]", part) for part in parts]
-            if all(values):
-                found.append(Secret(parts[0].text, b"".join(value for value in values if value)))
-        return tuple(found)
-
-    def _tokens(self, place: str, loaded: Mapping[str, Any]) -> tuple[Secret, ...]:
-        name = place.rsplit(" ", 1)[-1]
-        found = (self._token(place, reference) for reference in loaded.get(name, ()))
-        return tuple(token for token in found if token)
-
-    def _token(self, place: str, reference: Reference) -> Secret | None:
-        secret = self._one(place, reference)
-        if secret is None:
-            return None
-        if len(secret.value) < TOKEN_LENGTH:
-            self._fault(place, f"is shorter than {TOKEN_LENGTH} characters; make one with `openssl rand -hex 20`")
-        elif not all(sign.isalnum() or sign in "-._~" for sign in secret.value.decode("latin-1")) or not (
-            secret.value.isascii()
-        ):
-            self._fault(place, "may hold letters, digits, `-`, `.`, `_` and `~` only: it is part of a URL")
-        return secret
-
-    def _one(self, place: str, reference: Reference | None) -> Secret | None:
-        value = self._bytes(place, reference) if reference else None
-        return Secret(reference.text, value) if reference and value else None
-
-    def _resolved(self, place: str, value: object) -> object:
-        return self._one(place, value) if isinstance(value, Reference) else value
-
-    def _bytes(self, place: str, reference: Reference) -> bytes | None:
-        scheme, _, name = reference.text.partition(":")
-        if scheme == "env":
-            value = self._environ.get(name, "").encode("utf-8", "surrogateescape")
-            missing = f"environment variable {name} is not set or empty"
-        else:
-            path = self._folder / name
-            missing = f"file {path} cannot be read or is empty"
-            try:
-                value = path.read_bytes().rstrip(b"\r\n")
-            except (OSError, ValueError):  # ValueError: a NUL in the name
-                value = b""
-        if not value:
-            self._fault(place, missing)
-        return value or None
-
-    def _data_key(self, reference: Reference) -> bytes | None:
-        value = self._bytes("data_key", reference)
-        try:
-            return data_key(value) if value else None
-        except ValueError as exc:
-            self._fault("data_key", str(exc))
-            return None
 
     def _route(self, number: int, entry: object) -> Route | None:
         place = f"routes[{number}]"
