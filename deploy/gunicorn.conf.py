@@ -5,6 +5,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from gunicorn.glogging import Logger
+
 # Providers open a connection a callback: the sync class answers them fastest, and a killed worker loses one at most.
 worker_class = "sync"
 # A worker waits for Redis a third of its time, so more workers than cores pay.
@@ -25,6 +27,16 @@ control_socket_disable = True
 accesslog = None
 errorlog = "-"
 loglevel = os.environ.get("ULAK_LOGLEVEL", "warning")
+
+
+class logger_class(Logger):  # noqa: N801 - the name of gunicorn's setting
+    """An access log without token, query and referrer also where the worker was aborted and no application tidied up."""
+
+    def atoms(self, resp: Any, req: Any, environ: Any, request_time: Any) -> Any:
+        if not environ.get("ulak.discreet"):
+            environ = {**environ, "PATH_INFO": "/-", "RAW_URI": "/-", "QUERY_STRING": ""}
+            environ.pop("HTTP_REFERER", None)
+        return super().atoms(resp, req, environ, request_time)
 
 
 def _metrics_folder() -> Path:

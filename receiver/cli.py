@@ -238,9 +238,7 @@ def show_event(event_id: str, exact: bool) -> None:  # noqa: FBT001 - a flag of 
         except Sealed as exc:
             click.echo(f"ulak: {exc}", err=True)
             sys.exit(1)
-        click.echo(
-            f"{opened.method} {opened.media}\n?{opened.query.decode('latin-1')}\n{opened.body.decode('latin-1')}"
-        )
+        click.echo(b"%s %s\n?%s\n%s" % (opened.method.encode(), opened.media.encode(), opened.query, opened.body))
 
 
 @main.command()
@@ -262,6 +260,9 @@ def worker(queues: tuple[str, ...], processes: int, burst: bool) -> None:  # noq
             supervisor.start(worker_child(queue, number, env, log=None, burst=burst))
     # RQ finishes the job in hand; a second Ctrl-C, or SIGTERM, ends it at once.
     supervisor.watch(patience=JOB_TIMEOUT + 10.0)
+    if burst and not supervisor.stopping:
+        supervisor.tick()  # take the exit codes of those that ended last
+        sys.exit(1 if any(child.ended for child in supervisor.children) else 0)
 
 
 @main.command()

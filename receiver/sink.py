@@ -7,6 +7,7 @@ Keys (docs/architecture.md): ``ulak:fact:<id>``, ``ulak:events``, ``ulak:held``,
 
 import hashlib
 import os
+import re
 import threading
 import time
 from collections.abc import Iterable, Sequence
@@ -50,6 +51,8 @@ _REFUSE_EVERY = 0.05  # seconds; a flood of refusals must not become a flood of 
 
 _DONE, _RELEASED, _HELD = 0, 1, 2
 _IS_FULL, _FOREIGN = -1, -2
+
+_ERROR_WORD = re.compile(r"(?:^|: -)([A-Z]{3,})(?= )")
 
 Mode = Literal["new", "hold", "release"]
 
@@ -231,5 +234,6 @@ def _unavailable(exc: redis.exceptions.RedisError) -> Unavailable:
         exc, (redis.exceptions.BusyLoadingError, redis.exceptions.AuthenticationError)
     ):
         return Unavailable(Reason.REDIS_UNREACHABLE, type(exc).__name__)
-    word = str(exc).partition(" ")[0]
-    return Unavailable(Reason.REDIS_REFUSED, word if word.isalpha() and word.isupper() else type(exc).__name__)
+    # Redis 6.2 puts the word of a command in a script behind a sentence: "Error running script (...): 1: -OOM ...".
+    word = _ERROR_WORD.search(str(exc))
+    return Unavailable(Reason.REDIS_REFUSED, word[1] if word else type(exc).__name__)

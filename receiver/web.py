@@ -256,6 +256,7 @@ class Entrance:
         finally:
             environ.update(PATH_INFO=shown, RAW_URI=shown, REQUEST_URI=shown, QUERY_STRING="")
             environ.pop("HTTP_REFERER", None)
+            environ["ulak.discreet"] = True
 
 
 def _answer(reply: Reply, request_id: str, environ: Environ, start_response: "StartResponse") -> Iterable[bytes]:

@@ -6,6 +6,7 @@ both sides, for with pickle whoever writes to Redis runs code here. Short interv
 back within minutes. The scheduler, for without it a retry with a pause never comes.
 """
 
+import multiprocessing.util
 import os
 import signal
 import sys
@@ -44,7 +45,19 @@ def build(queue: str, client: redis.Redis) -> Worker:
 def run(queue: str, url: str, *, burst: bool = False) -> None:
     """Work on one queue until asked to stop (SIGTERM or SIGINT: after the current job), or until it is empty."""
     threading.Thread(target=_leave_with, args=(os.getppid(),), daemon=True).start()
-    build(queue, connect(url)).work(with_scheduler=True, burst=burst, logging_level="INFO")
+    client = connect(url)
+    multiprocessing.util.register_after_fork(client, _in_scheduler)
+    build(queue, client).work(with_scheduler=True, burst=burst, logging_level="INFO")
+
+
+def _in_scheduler(client: redis.Redis) -> None:
+    """
+    Let go of the worker's connections, and go when it goes. Runs in RQ's scheduler, not in a work horse.
+
+    With a copy of the connection that the worker waits on, Redis would hand the next job to a worker that was killed.
+    """
+    client.connection_pool.reset()
+    threading.Thread(target=_leave_with, args=(os.getppid(),), daemon=True).start()
 
 
 def _leave_with(parent: int) -> None:
