@@ -30,7 +30,7 @@ loglevel = os.environ.get("ULAK_LOGLEVEL", "warning")
 
 
 class logger_class(Logger):  # noqa: N801 - the name of gunicorn's setting
-    """An access log without token, query and referrer also where the worker was aborted and no application tidied up."""
+    """An access log without token and query also where a worker was aborted and no application tidied up."""
 
     def atoms(self, resp: Any, req: Any, environ: Any, request_time: Any) -> Any:
         if not environ.get("ulak.discreet"):

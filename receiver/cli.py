@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    import redis
-
     from receiver.config import Settings
+    from workers import streams
 
 
 _LINES = 20  # more answers than this are a progress bar on a terminal
@@ -39,18 +38,16 @@ def _settings() -> "Settings":
 
 
 @contextmanager
-def _redis(url: str) -> Iterator["redis.Redis"]:
+def _redis(url: str) -> Iterator["streams.Client"]:
     """Give a client; a Redis that does not answer ends the command with 1 and a sentence."""
-    import redis  # noqa: PLC0415
+    from workers import streams  # noqa: PLC0415
 
-    client = redis.Redis.from_url(url, socket_connect_timeout=2, socket_timeout=10)
     try:
-        yield client
-    except redis.exceptions.RedisError as exc:
-        click.echo(f"ulak: Redis does not answer ({type(exc).__name__}); check REDIS_URL and the server", err=True)
+        with streams.opened(url) as client:
+            yield client
+    except streams.NoAnswerError as exc:
+        click.echo(f"ulak: Redis does not answer ({exc}); check REDIS_URL and the server", err=True)
         sys.exit(1)
-    finally:
-        client.close()
 
 
 def _json(value: object) -> None:

@@ -167,7 +167,7 @@ class Statement:
     """
 
     kind: Kind
-    fact_key: tuple[str | None, ...]
+    fact_key: tuple[str | None, ...] = field(repr=False)  # may hold a session's id or the proven hash
     status_code: str | None
     status_text: str | None = None
     order_ref: str | None = None

@@ -116,8 +116,8 @@ class CallbackRequest:
 
     channel: str
     method: str
-    query: bytes
-    body: bytes
+    query: bytes = field(repr=False)
+    body: bytes = field(repr=False)
     media: Media | None
     received_at: datetime  # aware, UTC
     request_id: str

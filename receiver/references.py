@@ -19,7 +19,7 @@ class References:
         self._faults = faults
 
     def value(self, place: str, reference: Reference) -> bytes | None:
-        """Return what the reference names, without a file's last line end; None, and a fault, where nothing is there."""
+        """Return what the reference names, without a file's last line end; None and a fault where nothing is there."""
         scheme, _, name = reference.text.partition(":")
         if scheme == "env":
             value = self._environ.get(name, "").encode("utf-8", "surrogateescape")

@@ -63,9 +63,9 @@ class Sealer:
         try:
             packed = kept[1:] if kept[:1] == _PLAIN else self._decrypt(kept[1:], belongs_to)
             method, media, query, body = zlib.decompress(packed).split(b"\n", 3)
+            return Opened(method.decode(), Media(media.decode()).value if media else "", query, body)
         except (InvalidTag, KeyError, ValueError, zlib.error):
             raise Sealed("the kept bytes cannot be opened with any data_key of the configuration") from None
-        return Opened(method.decode(), Media(media.decode()).value if media else "", query, body)
 
     def _decrypt(self, kept: bytes, belongs_to: str) -> bytes:
         name, nonce, sealed = kept[:_NAME], kept[_NAME : _NAME + _NONCE], kept[_NAME + _NONCE :]

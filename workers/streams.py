@@ -1,6 +1,7 @@
 """Reading what the receiver has written: the streams of events, held facts, quarantine and refusals."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,24 @@ from receiver.sink import EVENTS, HELD, QUARANTINE, REFUSED
 
 STREAMS = {"events": EVENTS, "held": HELD, "quarantine": QUARANTINE, "refused": REFUSED}
 _BATCH = 500
+
+Client = redis.Redis
+
+
+class NoAnswerError(Exception):
+    """Redis does not answer, or answers with an error; says which class of error."""
+
+
+@contextmanager
+def opened(url: str) -> Iterator[redis.Redis]:
+    """Give a client for looking; raise NoAnswerError for whatever Redis says no to inside the block."""
+    client = redis.Redis.from_url(url, socket_connect_timeout=2, socket_timeout=10)
+    try:
+        yield client
+    except redis.exceptions.RedisError as exc:
+        raise NoAnswerError(type(exc).__name__) from None
+    finally:
+        client.close()
 
 
 @dataclass(frozen=True, slots=True)

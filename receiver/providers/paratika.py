@@ -19,7 +19,7 @@ from urllib.parse import urlencode
 from marshmallow import fields as ma
 from marshmallow import validate
 
-from receiver import browser, signing
+from receiver import browser, redact, signing
 from receiver.account import Account
 from receiver.errors import Malformed, Reason, Unverified
 from receiver.event import Card, Category, Customer, Failure, Kind, Method, Statement, Why
@@ -325,6 +325,7 @@ def _declined_as(fields: Mapping[str, Any], codes: Mapping[str, str]) -> tuple[K
         group = BANK_CODES.get((bank or "").removeprefix("ISO-"), "B")
     text = fields["errorMsg"] or fields["pgTranErrorText"]
     if group is None:
-        return Kind.PAYMENT_UNKNOWN, None, Failure(Category.UNKNOWN, code, text)
+        return Kind.PAYMENT_UNKNOWN, None, Failure(Category.UNKNOWN, redact.scrub(code), text)
     kind, category, words, _ = GROUPS[group]
-    return kind, None, Failure(category, code or bank or fields["responseCode"], text or words)
+    told = redact.scrub(code or bank or fields["responseCode"])  # the browser may have put anything there
+    return kind, None, Failure(category, told, text or words)

@@ -1,0 +1,1 @@
+"""Tests that start nothing: what starts processes is in tests/integration."""

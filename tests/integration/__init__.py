@@ -1,0 +1,1 @@
+"""Tests on real processes: Redis, gunicorn, RQ workers, the command line."""

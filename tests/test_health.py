@@ -1,0 +1,106 @@
+"""Beside the callbacks: alive, ready, counted."""
+
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from receiver import health, web
+from receiver.account import Secret
+from receiver.errors import Reason, Unavailable
+from receiver.pipeline import NoSpool, Pipeline
+from receiver.seal import Sealer
+from tests.memory import MemoryMetrics, MemorySink
+
+TOKEN = "metrics-token-0123456789"
+
+
+def nothing_wrong() -> None:
+    """Redis would answer."""
+
+
+def client_of(ready: Any = nothing_wrong, token: str = "") -> FlaskClient:
+    app = Flask("ulak", static_folder=None)
+    web.register(app, web.CallbackView({}, {}, Pipeline(MemorySink(), (), Sealer(), MemoryMetrics(), NoSpool())))
+    health.register(app, ready, Secret("env:METRICS", token.encode()) if token else None)
+    return app.test_client()
+
+
+def metrics_status(client: FlaskClient, address: str = "127.0.0.1", **headers: str) -> int:
+    sent = {name.replace("_", "-"): value for name, value in headers.items()}
+    return client.get("/metrics", headers=sent, environ_overrides={"REMOTE_ADDR": address}).status_code
+
+
+def test_alive_is_alive_whatever_redis_does() -> None:
+    def away() -> None:
+        raise Unavailable(Reason.REDIS_UNREACHABLE)
+
+    answer = client_of(away).get("/healthz")
+
+    assert (answer.status_code, answer.json) == (200, {"status": "ok"})
+    assert answer.headers["Cache-Control"] == "no-store"
+
+
+def test_ready_means_that_a_callback_could_be_kept() -> None:
+    assert client_of().get("/readyz").json == {"status": "ready"}
+
+
+@pytest.mark.parametrize("reason", [Reason.REDIS_UNREACHABLE, Reason.REDIS_FULL, Reason.REDIS_REFUSED])
+def test_not_ready_says_why(reason: Reason) -> None:
+    def away() -> None:
+        raise Unavailable(reason, "detail")
+
+    answer = client_of(away).get("/readyz")
+
+    assert (answer.status_code, answer.json) == (503, {"status": "unavailable", "reason": reason.value})
+
+
+def test_a_fault_of_ours_is_503_and_not_a_missing_page() -> None:
+    def faulty() -> None:
+        raise RuntimeError("a secret in an error's text")
+
+    answer = client_of(faulty).get("/readyz")
+
+    assert answer.status_code == 503
+    assert "secret" not in answer.text
+
+
+@pytest.mark.usefixtures("metrics_folder")
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.1.2.3", "::1"])
+def test_metrics_are_for_this_machine(address: str) -> None:
+    assert metrics_status(client_of(), address) == 200
+
+
+@pytest.mark.parametrize("address", ["10.0.0.1", "8.8.8.8", "2001:db8::1", "", "localhost", "127.0.0.1.example"])
+def test_metrics_are_not_for_others(address: str) -> None:
+    assert metrics_status(client_of(), address) == 403
+    assert metrics_status(client_of(token=TOKEN), address) == 403
+
+
+@pytest.mark.parametrize("header", ["X_Forwarded_For", "Forwarded", "X_Real_Ip"])
+def test_a_proxy_on_this_machine_is_not_this_machine(header: str) -> None:
+    assert metrics_status(client_of(token=TOKEN), **{header: "127.0.0.1"}) == 403
+
+
+@pytest.mark.usefixtures("metrics_folder")
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer"])
+def test_metrics_are_for_who_has_the_token(scheme: str) -> None:
+    assert metrics_status(client_of(token=TOKEN), "10.0.0.1", Authorization=f"{scheme} {TOKEN}") == 200
+
+
+@pytest.mark.parametrize(
+    "given", [TOKEN, f"Basic {TOKEN}", "Bearer", "Bearer ", f"Bearer {TOKEN}x", "Bearer \u00e9", f"Bearer  {TOKEN}"]
+)
+def test_another_token_reads_no_metrics(given: str) -> None:
+    assert metrics_status(client_of(token=TOKEN), "10.0.0.1", Authorization=given) == 403
+    assert metrics_status(client_of(), "10.0.0.1", Authorization=given) == 403
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
+def test_what_is_only_read_cannot_be_posted_to(path: str) -> None:
+    answer = client_of().post(path)
+
+    assert answer.status_code == 405
+    assert "GET" in answer.headers["Allow"]
+    assert answer.json == {"error": "method_not_allowed", "request_id": answer.headers["X-Request-Id"]}
