@@ -1,5 +1,6 @@
 """One Redis and one receiver for the session; a Redis of its own for a test that stops, fills or kills it."""
 
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,6 +11,10 @@ from receiver.sink import RedisSink, connect
 from workers import sandbox
 
 from .harness import Receiver, RedisServer, receiving
+
+# A shell that starts the suite in the background leaves Ctrl-C ignored, and children would inherit that. A handler of
+# our own is not inherited: they begin with the default.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
