@@ -35,6 +35,7 @@ class Reason(StrEnum):
     NO_SIGNATURE = "no_signature"
     BAD_SIGNATURE = "bad_signature"
     AMBIGUOUS_SIGNATURE = "ambiguous_signature"
+    WRONG_APP = "wrong_app"
     UNREADABLE_FIELD = "unreadable_field"
     CONFLICTING_FIELD = "conflicting_field"
     NORMALIZE_FAILED = "normalize_failed"
@@ -115,6 +116,11 @@ REASONS: Mapping[Reason, ReasonText] = {
         403,
         "A signed value holds the sign that separates the values in the hash, so the hash proves no single reading.",
         "Do not use `|` in order numbers and customer numbers.",
+    ),
+    Reason.WRONG_APP: ReasonText(
+        403,
+        "The callback names another application than the account's app_id.",
+        "Compare app_id with the provider's panel, and the URL that the other application was given.",
     ),
     Reason.UNREADABLE_FIELD: ReasonText(
         200,

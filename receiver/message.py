@@ -79,6 +79,15 @@ def unique(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     return fields
 
 
+def respelled(sent: Mapping[str, Any], spelling: Mapping[str, str]) -> dict[str, Any]:
+    """
+    Give each known name its documented spelling, found in *spelling* by its small letters.
+
+    Two spellings of one name are one field sent twice, so Malformed.
+    """
+    return unique((spelling.get(name.lower(), name), value) for name, value in sent.items())
+
+
 def _constant(_word: str) -> NoReturn:
     raise Malformed(Reason.BAD_BODY)
 

@@ -12,20 +12,33 @@ _RUN = re.compile(r"(?<![0-9])[0-9](?:[ .-]{0,2}[0-9]){12,}", re.ASCII)
 _CARD_LENGTHS = range(13, 20)
 # A Turkish mobile number: 10 digits that begin with 5, with or without 0, 90 or +90.
 _PHONE = re.compile(r"(?<![0-9])(?:\+?90|0)?5[0-9]{9}(?![0-9])", re.ASCII)
-_SHORTEST = 10
+_EMAIL = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+", re.ASCII)
+# A Turkish identity number: 11 digits that do not begin with 0, the last two of them made from the others.
+_IDENTITY = re.compile(r"(?<![0-9])[1-9][0-9]{10}(?![0-9])", re.ASCII)
+_SHORTEST = 6
 _LIMIT = 500
 
 
 def scrub(text: str) -> str:
     """
-    Take out what looks like a full card number or a Turkish mobile number.
+    Take out what looks like a full card number, a Turkish mobile or identity number, or an e-mail address.
 
     A run of digits as long as a card number is one if it passes the Luhn check; a longer run, if any 16 of its digits
     do, for a card number may stand right beside its expiry date.
     """
     if len(text) < _SHORTEST:
         return text
-    return _PHONE.sub("[phone]", _RUN.sub(lambda found: "[card]" if _has_card(found[0]) else found[0], text))
+    text = _RUN.sub(lambda found: "[card]" if _has_card(found[0]) else found[0], text)
+    text = _IDENTITY.sub(
+        lambda found: "[identity]" if _is_identity(found[0]) else found[0], _PHONE.sub("[phone]", text)
+    )
+    return _EMAIL.sub("[email]", text) if "@" in text else text
+
+
+def _is_identity(number: str) -> bool:
+    digits = [int(sign) for sign in number]
+    tenth = (7 * sum(digits[0:9:2]) - sum(digits[1:8:2])) % 10
+    return digits[9] == tenth and digits[10] == sum(digits[:10]) % 10
 
 
 def _has_card(run: str) -> bool:
@@ -74,12 +87,20 @@ def phone(number: str | None, account: Account) -> str | None:
     return "*" * max(len(number) - 2, 4) + number[-2:]
 
 
+def email(address: str | None, account: Account) -> str | None:
+    """Mask an address but for the first letters and the last label, unless the account shows personal data in clear."""
+    if address is None or account.clear_personal:
+        return address
+    name, _, domain = address.partition("@")
+    return f"{name[:1]}***@{domain[:1]}***.{domain.rpartition('.')[2]}"
+
+
 def pseudonym(subscriber: str | None, account: Account) -> str | None:
     """
     Return a stable name for a subscriber, an HMAC under a key made from ``data_key``.
 
     None without a key, and for a number that the provider has masked itself: many people would share one name.
     """
-    if subscriber is None or account.pseudonym_key is None or not subscriber.isalnum() or "X" in subscriber.upper():
+    if not subscriber or account.pseudonym_key is None or "*" in subscriber or "XX" in subscriber.upper():
         return None
-    return signing.hex_hmac_sha256(account.pseudonym_key, subscriber.encode())
+    return signing.hex_hmac_sha256(account.pseudonym_key, subscriber.strip().lower().encode())

@@ -7,7 +7,7 @@ people is lenient. marshmallow's own Decimal takes ``1e3`` and rounds, its Boole
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import Any
 
 from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields
@@ -176,11 +176,11 @@ _EPOCH_MS = re.compile(r"[0-9]{13}", re.ASCII)
 _YEARS = range(2000, 2100)
 
 
-def moment(text: str | None) -> Moment | None:
+def moment(text: str | None, zone: tzinfo = TURKEY) -> Moment | None:
     """
     Read a provider's time; None where the form is not known, for a time is shown and never decides.
 
-    Epoch milliseconds and ISO with an offset carry their zone; anything else is taken as Turkish time and marked so.
+    Epoch milliseconds and ISO with an offset carry their zone; anything else is taken as of *zone* and marked so.
     """
     if not text:
         return None
@@ -193,7 +193,7 @@ def moment(text: str | None) -> Moment | None:
         return None
     if at.tzinfo is not None:
         return Moment(at, "provider")
-    return Moment(at.replace(tzinfo=TURKEY), "assumed")
+    return Moment(at.replace(tzinfo=zone), "assumed")
 
 
 def _parse_time(text: str) -> datetime | None:

@@ -43,6 +43,17 @@ ACCOUNTS: dict[str, Account] = {
         result_url=RESULT_URL,
         result_secret=_RESULT,
     ),
+    "zotlo": Account("zotlo", "shop", test=True, tokens=_ROUTE, options={"app_id": "1"}),
+    "haso": Account(
+        "haso",
+        "shop",
+        test=True,
+        tokens=_ROUTE,
+        browser_tokens=_BROWSER,
+        result_url=RESULT_URL,
+        result_secret=_RESULT,
+        options={"merchant_id": "1000"},
+    ),
 }
 
 _FIELDS = {"result_url", "relay", "confirm", "clear_personal", "custom", "pseudonym_key", "test"}
@@ -59,4 +70,4 @@ def token_for(provider: str, channel: str) -> str:
     """Return the token that stands at the end of the channel's URL, empty where there is none."""
     if provider in {"payguru-phs", "paratika"}:
         return ""
-    return BROWSER_TOKEN if channel == "return" else TOKEN
+    return BROWSER_TOKEN if channel in {"return", "ok", "fail"} else TOKEN

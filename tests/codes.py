@@ -138,3 +138,47 @@ PAYNET_HTTP = (200, 400, 401, 403, 404, 405)
 PAYNET_RESULTS = (*(str(code) for code in range(22)), "100")
 PAYNET_ERROR_TYPES = ("api_error", "invalid_request_error", "authorization_error", "no_data_error")
 PAYNET_ORDER_STATES = ("0", "2", "3", "4", "5", "6")
+
+ZOTLO_STATUSES: dict[str, Kind] = {
+    "trial": Kind.PAYMENT_SUCCEEDED,
+    "trial_to_paid": Kind.PAYMENT_SUCCEEDED,
+    "renewal": Kind.PAYMENT_SUCCEEDED,
+    "reactive": Kind.PAYMENT_SUCCEEDED,
+    "consumable": Kind.PAYMENT_SUCCEEDED,
+    "start_paid": Kind.PAYMENT_SUCCEEDED,
+}
+# Not in the project's document, but on one of the provider's pages.
+ZOTLO_LATER: dict[str, Kind] = {"set_quantity": Kind.PAYMENT_SUCCEEDED}
+ZOTLO_REFUNDS: dict[str, Kind] = {
+    "chargeback_dispute": Kind.PAYMENT_CHARGED_BACK,
+    "chargeback_prevented": Kind.PAYMENT_REFUNDED,
+}
+ZOTLO_CHANGES: dict[str, Kind] = {
+    "newSubscriber": Kind.SUBSCRIPTION_ACTIVATED,
+    "renewal": Kind.SUBSCRIPTION_RENEWED,
+    "activeToGrace": Kind.SUBSCRIPTION_PAST_DUE,
+    "graceToActive": Kind.SUBSCRIPTION_RENEWED,
+    "graceToPassive": Kind.SUBSCRIPTION_EXPIRED,
+    "cancel": Kind.SUBSCRIPTION_CANCELED,
+    "Cancel": Kind.SUBSCRIPTION_CANCELED,
+    "reactivate": Kind.SUBSCRIPTION_REACTIVATED,
+    "package_update": Kind.SUBSCRIPTION_UPDATED,
+    "packageUpgrade": Kind.SUBSCRIPTION_UPDATED,
+    "packageDowngrade": Kind.SUBSCRIPTION_UPDATED,
+    "changePackage": Kind.SUBSCRIPTION_UPDATED,
+    "packageClosed": Kind.SUBSCRIPTION_UPDATED,
+}
+ZOTLO_STATES: dict[str, Kind] = {
+    "active": Kind.SUBSCRIPTION_UPDATED,
+    "grace": Kind.SUBSCRIPTION_PAST_DUE,
+    "passive": Kind.SUBSCRIPTION_EXPIRED,
+}
+ZOTLO_HTTP = (200, 400, 500)
+HASO_INSTALLMENTS: dict[str, Kind] = {
+    "0": Kind.INSTALLMENT_PENDING,
+    "1": Kind.INSTALLMENT_PAID,
+    "2": Kind.INSTALLMENT_PARTIALLY_PAID,
+    "3": Kind.INSTALLMENT_PAST_DUE,
+    "4": Kind.INSTALLMENT_CANCELED,
+}
+HASO_CODES = ("RS100", "H307", "H308")

@@ -7,6 +7,7 @@ or writes its query or body out. ``source`` is one of SOURCES; ``note`` says mor
 
 import base64
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -85,10 +86,33 @@ class Vector:
         return replace(self, fields=left, query=query, body=body)
 
 
-def _written(fields: dict[str, str], method: str, content_type: str, query: bytes) -> tuple[bytes, bytes]:
+def _written(fields: dict[str, Any], method: str, content_type: str, query: bytes) -> tuple[bytes, bytes]:
     if method == "GET":
         return urlencode(fields).encode(), b""
-    return query, json.dumps(fields).encode() if content_type.startswith(JSON) else urlencode(fields).encode()
+    return query, json.dumps(_tree(fields)).encode() if content_type.startswith(JSON) else urlencode(fields).encode()
+
+
+def _tree(fields: dict[str, Any]) -> dict[str, Any]:
+    """Put a field with a dotted name into the objects that its name tells."""
+    tree: dict[str, Any] = {}
+    for name, value in fields.items():
+        *path, last = name.split(".")
+        place = tree
+        for step in path:
+            below = place.get(step) or {}
+            place[step] = below
+            place = below
+        place[last] = value
+    return tree
+
+
+def _flat(tree: dict[str, Any], path: str = "") -> Iterator[tuple[str, str]]:
+    """Turn it back: dotted names, values as text, and nothing for a null or an empty object."""
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{path}{name}.")
+        elif value is not None:
+            yield path + name, value if isinstance(value, str) else json.dumps(value)
 
 
 def _read(vector: dict[str, Any]) -> dict[str, str]:
@@ -102,10 +126,10 @@ def _read(vector: dict[str, Any]) -> dict[str, str]:
         return {}
     if not isinstance(found, dict):
         return {}
-    return {name: value if isinstance(value, str) else json.dumps(value) for name, value in found.items()}
+    return dict(_flat(found))
 
 
-def _base(bases: dict[str, Any], name: str) -> dict[str, str]:
+def _base(bases: dict[str, Any], name: str) -> dict[str, Any]:
     own = dict(bases[name])
     parent = own.pop("<", "")
     return {**(_base(bases, parent) if parent else {}), **own}
@@ -120,6 +144,7 @@ def _vector(provider: str, bases: dict[str, Any], written: dict[str, Any]) -> Ve
     if base:
         fields = {name: value for name, value in {**_base(bases, base), **changes}.items() if name not in drop}
         vector["query"], vector["body"] = _written(fields, vector["method"], vector.get("content_type", ""), b"")
+        fields = dict(_flat(_tree(fields)))
     else:
         fields = _read(vector)
     for name in ("query", "body"):

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from receiver.event import Category, Kind
-from receiver.providers import paratika, payguru, payguru_phs, paynet
+from receiver.providers import haso, paratika, payguru, payguru_phs, paynet, zotlo
 from tests import codes
 from tests.samples import Vector, readable
 
@@ -117,9 +117,49 @@ def test_an_unlisted_status_is_unknown_and_never_success(number: int) -> None:
 def test_the_http_codes_of_the_documents_are_listed() -> None:
     assert set(codes.PAYGURU_HTTP) == payguru.HTTP_ANSWERS.keys()
     assert set(codes.PAYNET_HTTP) == paynet.HTTP_ANSWERS.keys()
+    assert set(codes.ZOTLO_HTTP) == zotlo.HTTP_ANSWERS.keys()
 
 
 def test_the_results_errors_and_states_of_paynet_are_listed() -> None:
     assert set(codes.PAYNET_RESULTS) == paynet.RESULT_CODES.keys()
     assert set(codes.PAYNET_ERROR_TYPES) == paynet.ERROR_TYPES.keys()
     assert set(codes.PAYNET_ORDER_STATES) == paynet.STATUSES.keys()
+
+
+@pytest.mark.parametrize(("status", "kind"), (codes.ZOTLO_STATUSES | codes.ZOTLO_LATER).items())
+def test_a_status_of_zotlo_is_in_its_table(status: str, kind: Kind) -> None:
+    assert kind is says(find("zotlo", "start_paid"), **{"parameters.status": status})[0]
+
+
+def test_zotlo_has_no_other_words_than_the_documents() -> None:
+    words = {word.lower().replace("_", "") for word in codes.ZOTLO_CHANGES}
+
+    assert {*codes.ZOTLO_STATUSES, *codes.ZOTLO_LATER} == zotlo.PURCHASES.keys()
+    assert words == zotlo.CHANGES.keys()
+    assert codes.ZOTLO_STATES == zotlo.STATES
+    assert {word: kind for word, (kind, _) in zotlo.REFUND_REASONS.items()} == codes.ZOTLO_REFUNDS
+
+
+@pytest.mark.parametrize(("word", "kind"), codes.ZOTLO_REFUNDS.items())
+def test_a_refund_of_zotlo_by_the_bank_says_so(word: str, kind: Kind) -> None:
+    assert kind is says(find("zotlo", "refund"), **{"parameters.refund_reason": word})[0]
+
+
+@pytest.mark.parametrize(("word", "kind"), codes.ZOTLO_CHANGES.items())
+def test_a_change_of_zotlo_means_the_same_however_it_is_spelt(word: str, kind: Kind) -> None:
+    change = find("zotlo", "subscription renewal")
+    snake = "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in word).lstrip("_")
+
+    for spelt in (word, word.upper(), word.lower(), snake, snake.upper()):
+        assert (spelt, kind) == (spelt, says(change, **{"queue.eventType": spelt})[0])
+
+
+@pytest.mark.parametrize("word", ["paid", "success", "succeeded", "approved", "renewals", "1", "true", "refund", "0"])
+def test_an_unlisted_word_of_zotlo_is_unknown_and_never_success(word: str) -> None:
+    assert says(find("zotlo", "start_paid"), **{"parameters.status": word})[0] is Kind.PAYMENT_UNKNOWN
+    assert says(find("zotlo", "subscription renewal"), **{"queue.eventType": word})[0] is Kind.SUBSCRIPTION_UNKNOWN
+
+
+def test_the_instalments_and_codes_of_haso_are_listed() -> None:
+    assert codes.HASO_INSTALLMENTS == haso.INSTALLMENTS
+    assert set(codes.HASO_CODES) == {haso.SUCCEEDED, haso.REFUND_MADE_BEFORE, haso.REFUND_NOT_FOUND}

@@ -21,9 +21,9 @@ from marshmallow import validate
 
 from receiver import browser, redact, signing
 from receiver.account import Account
-from receiver.errors import Malformed, Reason, Unverified
+from receiver.errors import Reason, Unverified
 from receiver.event import Card, Category, Customer, Failure, Kind, Method, Statement, Why
-from receiver.message import CallbackRequest, Level, Media, Notification, Reply
+from receiver.message import CallbackRequest, Level, Media, Notification, Reply, respelled
 from receiver.money import EXPONENTS
 from receiver.ports import Channel, Scenario, SettingsSchemas, Settled, Token
 from receiver.schema import (
@@ -238,7 +238,7 @@ class Paratika:
     def verify(self, request: CallbackRequest, account: Account, token_id: str) -> Sequence[Notification]:
         del token_id
         # One name or bank text in an old charset must not cost a return that comes only once; the hash decides anyway.
-        fields = _spelled(request.fields("windows-1254", "latin-1"))
+        fields = respelled(request.fields("windows-1254", "latin-1"), _SPELLING)
         values = [fields.get(name, "") for name in SIGNED]
         given = fields.get("sdSha512", "").lower()
         secret, _ = signing.match(account.secrets, given, lambda key: _digest(values, key.value))
@@ -286,17 +286,6 @@ class Paratika:
 
 def _digest(values: Sequence[str], secret: bytes) -> bytes:
     return signing.hex_digest("sha512", "|".join(values).encode() + b"|" + secret)
-
-
-def _spelled(sent: Mapping[str, Any]) -> dict[str, str]:
-    """Give each known name its documented spelling; two spellings of one name are one field sent twice."""
-    fields: dict[str, str] = {}
-    for name, value in sent.items():
-        spelled = _SPELLING.get(name.lower(), name)
-        if spelled in fields:
-            raise Malformed(Reason.DUPLICATE_FIELD)
-        fields[spelled] = value
-    return fields
 
 
 def _judge(fields: Mapping[str, Any], account: Account) -> tuple[Kind, Why | None, Failure | None]:
