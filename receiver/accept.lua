@@ -6,8 +6,8 @@
 --       3 RQ's prefix of queues       4 RQ's prefix of jobs
 --       5 job timeout                 6 result ttl          7 failure ttl     8 retries     9 retry pauses (JSON list)
 --      10 number of events; then for each event
---         marker key, mode ("new": a callback; "hold": a callback that waits for confirmation; "release": a held fact,
---         now confirmed), event (JSON), routes (JSON list of names), sealed request, number of jobs; then for each job
+--         marker key, mode ("new": a callback; "hold": a callback that waits for confirmation, and its only job is to
+--         ask; "release": a held fact, now confirmed), event (JSON), routes (JSON list of names), sealed request, number of jobs; then for each job
 --         job id, queue name, dotted name of the callable
 --
 -- Returns a list with one number an event: 0 done, 1 was released before, 2 is held already, 3 to be released and not held.
@@ -34,7 +34,7 @@ for i = 1, tonumber(ARGV[10]) do
     state = 1
   elseif event.mode == 'release' then
     if known ~= 'held' then state = 3 end
-  elseif known == 'held' then
+  elseif known then
     state = 2
   end
   for j = 1, jobs do
@@ -44,22 +44,26 @@ for i = 1, tonumber(ARGV[10]) do
     local there = redis.call('TYPE', job.key).ok
     if there == 'hash' then
       -- The marker has expired and the job is still there: the fact is known all the same.
-      if event.mode ~= 'hold' and state == 0 then state, event.revive = 1, true end
+      if event.mode == 'new' and state == 0 then state, event.revive = 1, true end
     elseif there ~= 'none' then
       return -2
+    elseif state == 2 and event.mode == 'hold' then
+      event.lost = true -- the question was lost: a redelivery asks it again
     end
     event.jobs[j] = job
   end
   if event.mode == 'hold' and foreign(KEYS[2], 'stream') then return -2 end
-  if state == 0 then seen[event.marker] = event.mode == 'hold' and 'held' or 'released' end
+  if state == 0 then
+    seen[event.marker] = event.mode == 'hold' and 'held' or 'released'
+  end
   events[i], states[i] = event, state
 end
 
-local function mark_released(marker)
-  if ARGV[2] == '0' then
-    redis.call('SET', marker, 'released')
+local function mark(marker, state)
+  if state == 'held' or ARGV[2] == '0' then
+    redis.call('SET', marker, state)
   else
-    redis.call('SET', marker, 'released', 'EX', ARGV[2])
+    redis.call('SET', marker, state, 'EX', ARGV[2])
   end
 end
 
@@ -78,12 +82,12 @@ for i, event in ipairs(events) do
     local held = event.mode == 'hold'
     redis.call('XADD', held and KEYS[2] or KEYS[1], '*', 'event', event.text, 'routes', event.routes, 'request',
       event.request)
-    if not held then
-      for _, job in ipairs(event.jobs) do enqueue(job, event.text) end
-    end
-    if held then redis.call('SET', event.marker, 'held') else mark_released(event.marker) end
+    for _, job in ipairs(event.jobs) do enqueue(job, event.text) end
+    mark(event.marker, held and 'held' or 'released')
   elseif event.revive then
-    mark_released(event.marker)
+    mark(event.marker, 'released')
+  elseif event.lost then
+    for _, job in ipairs(event.jobs) do enqueue(job, event.text) end
   end
 end
 return states

@@ -19,6 +19,7 @@ class Secret:
 
     key_id: str
     value: bytes = field(repr=False)
+    parts: tuple[bytes, ...] = field(default=(), repr=False)  # where it was given in parts, each of them
 
     def __post_init__(self) -> None:
         # An empty key would make every hash computable by anyone, so it cannot even be built.
@@ -48,6 +49,8 @@ class Account:
     result_secret: Secret | None = None
     relay: bool = False
     confirm: Confirm = Confirm.NEVER
+    confirm_for: int = 24 * 3600  # seconds
+    release_unconfirmed: bool = False
     clear_personal: bool = False
     custom: frozenset[str] = frozenset()
     pseudonym_key: bytes | None = field(default=None, repr=False)  # for customer.key

@@ -249,7 +249,7 @@ def worker(queues: tuple[str, ...], processes: int, burst: bool) -> None:  # noq
     from workers.up import worker_child  # noqa: PLC0415
 
     settings = _settings()
-    named = queues or tuple(dict.fromkeys(route.target.queue for route in settings.routes))
+    named = queues or settings.queues
     supervisor = Supervisor()
     env = {**os.environ, "REDIS_URL": settings.redis_url}
     for queue in named:

@@ -20,7 +20,7 @@ from receiver.message import Level
 from receiver.ports import Provider, Target
 from receiver.providers import BY_NAME
 from receiver.references import References
-from receiver.routing import Route
+from receiver.routing import CONFIRM, Route
 from receiver.settings import RouteSchema, TopSchema, account_schema
 from receiver.signing import hex_hmac_sha256
 
@@ -41,6 +41,13 @@ class Settings:
     events_keep: int = DAY  # seconds
     data_keys: tuple[bytes, ...] = field(default=(), repr=False)
     metrics_token: Secret | None = None
+
+    @property
+    def queues(self) -> tuple[str, ...]:
+        """Every queue that needs a worker, in the order of the routes."""
+        asking = any(account.confirm is not Confirm.NEVER for account in self.accounts.values())
+        named = [route.target.queue for route in self.routes] + ([CONFIRM.queue] if asking else [])
+        return tuple(dict.fromkeys(named))
 
 
 def locate(environ: Mapping[str, str]) -> Path:
@@ -162,6 +169,8 @@ class _Reader:
         known = frozenset().union(*(channel.known for channel in provider.channels.values()))
         for name in sorted(known.intersection(loaded["custom"])):
             self._fault(f"{place} custom", f"{name} is the provider's own field, not yours")
+        if not loaded["test"] and _in_clear(str(api.get("base_url", ""))) and (secrets or _holds_secret(api)):
+            self._fault(f"{place} api.base_url", "must be https: credentials would go in clear")
         if loaded["confirm"] not in {None, "never"} and not api:
             self._fault(f"{place} confirm", "needs [accounts.api]: without credentials nobody can be asked")
         if loaded.get("expected_token"):
@@ -178,6 +187,8 @@ class _Reader:
             result_secret=self._references.one(f"{place} result_secret", loaded.get("result_secret")),
             relay=loaded.get("relay", False),
             confirm=Confirm(loaded["confirm"] or ("unproven" if api else "never")),
+            confirm_for=loaded["confirm_for"],
+            release_unconfirmed=loaded["unconfirmed"] == "release",
             clear_personal=loaded["personal"] == "clear",
             custom=frozenset(loaded["custom"]),
             pseudonym_key=pseudonym,
@@ -230,6 +241,8 @@ class _Reader:
             if route.target.route in names:
                 self._fault(f"routes {route.target.route}", "is there twice; job ids are made of the name")
             names.add(route.target.route)
+            if route.target.queue == CONFIRM.queue:
+                self._fault(f"routes {route.target.route}", f"{CONFIRM.queue} is the queue of our own questions")
 
     def _compare_holds(self, entries: Iterable[object], dedupe_days: int) -> None:
         for number, entry in enumerate(entries):
@@ -247,6 +260,15 @@ class _Reader:
 def _defaults(schema: Schema) -> dict[str, Any]:
     found = {name: one.load_default for name, one in schema.fields.items() if one.load_default is not missing}
     return {name: value() if callable(value) else value for name, value in found.items()}
+
+
+def _in_clear(address: str) -> bool:
+    parts = urlsplit(address)
+    return parts.scheme == "http" and parts.hostname not in {"127.0.0.1", "::1", "localhost"}
+
+
+def _holds_secret(settings: Mapping[str, object]) -> bool:
+    return any(isinstance(value, Secret) for value in settings.values())
 
 
 def _is_redis(address: str) -> bool:

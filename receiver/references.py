@@ -49,8 +49,9 @@ class References:
         for number, entry in enumerate(entries):
             parts = list(entry.values()) if isinstance(entry, dict) else [entry]
             values = [self.value(f"{place} secrets[{number}]", part) for part in parts]
-            if all(values):
-                found.append(Secret(parts[0].text, b"".join(value for value in values if value)))
+            known = tuple(value for value in values if value)
+            if len(known) == len(parts):
+                found.append(Secret(parts[0].text, b"".join(known), known))
         return tuple(found)
 
     def token(self, place: str, reference: Reference) -> Secret | None:

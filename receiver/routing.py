@@ -8,6 +8,9 @@ from receiver.event import Event
 from receiver.message import Level
 from receiver.ports import Target
 
+# Where a held fact goes: a worker asks the provider's API. Capitals keep its job ids apart from any route's.
+CONFIRM = Target("CONFIRM", "ulak-confirm", "workers.confirm.confirm")
+
 
 @dataclass(frozen=True, slots=True)
 class Route:

@@ -25,6 +25,7 @@ from rq.queue import Queue
 
 from receiver.errors import Reason, Unavailable
 from receiver.ports import Entry, Receipt, Unreadable
+from receiver.routing import CONFIRM
 
 EVENTS = "ulak:events"
 HELD = "ulak:held"
@@ -145,7 +146,11 @@ class RedisSink:
         return self._store((entry, "hold" if entry.hold else "new") for entry in entries)
 
     def release(self, entries: Sequence[Entry]) -> Sequence[Receipt]:
-        """Give out facts that were held: once, however often it is called."""
+        """
+        Give out facts that were held: once, however often it is called.
+
+        A receipt that is neither new nor released says that the fact is not held (any more).
+        """
         return self._store((entry, "release") for entry in entries)
 
     def _store(self, entries: Iterable[tuple[Entry, Mode]]) -> Sequence[Receipt]:
@@ -155,8 +160,10 @@ class RedisSink:
             event = entry.event
             modes.append(mode)
             routes = orjson.dumps([target.route for target in entry.routes])
-            args += (FACT + event.id, mode, event.to_json(), routes, entry.request, len(entry.routes))
-            for target in entry.routes:
+            # What is held has one job, the question to the provider's API; its routes come when it is released.
+            jobs = (CONFIRM,) if mode == "hold" else entry.routes
+            args += (FACT + event.id, mode, event.to_json(), routes, entry.request, len(jobs))
+            for target in jobs:
                 args += (f"{event.id}-{target.route}", target.queue, target.job)
         # RQ's own way to write a moment.
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -28,6 +28,12 @@ class UpError(Exception):
     """The system cannot be started; each argument is one sentence."""
 
 
+def _free_port() -> int:
+    with socket.socket() as trial:
+        trial.bind(("127.0.0.1", 0))
+        return int(trial.getsockname()[1])
+
+
 def worker_child(queue: str, number: int, env: Mapping[str, str], log: Path | None, *, burst: bool = False) -> Child:
     argv = [sys.executable, "-m", "workers.worker", queue, *(["--burst"] if burst else [])]
     return Child(f"worker-{queue}-{number}", argv, env, log, restart=not burst)
@@ -52,7 +58,7 @@ class System:
             self._start_redis(settings)
             settings = config.load(self.env)
             base = self._start_web(settings)
-            for queue in dict.fromkeys(route.target.queue for route in settings.routes):
+            for queue in settings.queues:
                 self.supervisor.start(worker_child(queue, 0, self.env, self._log("worker")))
             self._wait_until_ready(base)
             self.say(f"ulak is up at {base} (logs in {self._log('web').parent})")
@@ -61,6 +67,7 @@ class System:
             show = demo.Show(settings, client, base, self.say)
             if self.demo:
                 show.send(lambda: self.supervisor.stopping)
+                show.ask(lambda: self.supervisor.stopping)
             show.how_to_go_on(self.env)
             while not self.supervisor.stopping:
                 self.supervisor.tick()
@@ -72,7 +79,11 @@ class System:
         """Choose the configuration; a sandbox of our own where none is named and none lies here."""
         if "ULAK_CONFIG" not in self.env and not config.locate(self.env).exists():
             self._own = Path(tempfile.mkdtemp(prefix="ulak-"))
-            self.env |= {"ULAK_CONFIG": str(sandbox.write(self._own)), "ULAK_DATA": str(self._own)}
+            port = _free_port()
+            written = sandbox.write(self._own, f"http://127.0.0.1:{port}")
+            self.env |= {"ULAK_CONFIG": str(written), "ULAK_DATA": str(self._own)}
+            argv = [sys.executable, "-m", "workers.sandbox_api", str(port)]
+            self.supervisor.start(Child("sandbox-api", argv, self.env, self._log("sandbox-api")))
             self.say("no ulak.toml here: starting with sandbox accounts in a temporary folder")
         try:
             settings = config.load(self.env)

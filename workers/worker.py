@@ -16,8 +16,11 @@ import time
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
-from rq import Queue, Worker
+from rq import Queue, SimpleWorker, Worker
 from rq.serializers import JSONSerializer
+from rq.worker.base import BaseWorker
+
+from receiver.routing import CONFIRM
 
 WORKER_TTL = 30  # seconds; an idle worker looks after lost jobs at least this often
 MAINTENANCE_INTERVAL = 15
@@ -30,8 +33,14 @@ def connect(url: str) -> redis.Redis:
     return redis.Redis.from_url(url, socket_connect_timeout=_CONNECT_TIMEOUT, retry=Retry(NoBackoff(), 0))
 
 
-def build(queue: str, client: redis.Redis) -> Worker:
-    return Worker(
+def build(queue: str, client: redis.Redis) -> BaseWorker:
+    """
+    Return a worker that forks for each job, as consumers' code needs it.
+
+    Our own questions to the providers' APIs run without a fork: it would cost more than the question, and connections.
+    """
+    kind = SimpleWorker if queue == CONFIRM.queue else Worker
+    return kind(
         [Queue(queue, connection=client, serializer=JSONSerializer)],
         connection=client,
         serializer=JSONSerializer,

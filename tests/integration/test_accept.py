@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -11,6 +12,7 @@ import redis
 
 from receiver.errors import Reason, Unavailable
 from receiver.ports import Entry, Receipt, Target
+from receiver.routing import CONFIRM
 from receiver.sink import EVENTS, FACT, FULL, HELD, JOB_FAILURE_TTL, QUARANTINE, REFUSED, REFUSED_KEPT, RedisSink
 
 from .facts import LEDGER, ORDERS, SEALED, entry, unreadable
@@ -63,6 +65,17 @@ def at_once(count: int, act: Callable[[int], Any]) -> list[Any]:
     for one in threads:
         one.join()
     return found
+
+
+class TestLostQuestion:
+    def test_is_asked_again_by_a_redelivery(self, sink: RedisSink, client: redis.Redis) -> None:
+        one = replace(entry(), hold=True)
+        sink.accept([one])
+        client.delete("rq:queue:ulak-confirm", f"rq:job:{one.event.id}-CONFIRM")
+
+        assert list(sink.accept([one])) == [STILL_WAITS]
+        assert list(sink.accept([one])) == [STILL_WAITS]
+        assert queued(client, "ulak-confirm") == [f"{one.event.id}-CONFIRM"]
 
 
 class TestNewFact:
@@ -189,7 +202,8 @@ class TestHeldFact:
         assert client.get(marker(one)) == b"held"
         assert client.ttl(marker(one)) == -1
         assert stream(client, HELD) == [{b"event": one.event.to_json(), b"routes": b'["orders"]', b"request": SEALED}]
-        assert set(client.scan_iter()) == {HELD.encode(), marker(one).encode()}
+        question = {"rq:queues", f"rq:queue:{CONFIRM.queue}", f"rq:job:{one.event.id}-{CONFIRM.route}"}
+        assert {key.decode() for key in client.scan_iter()} == {HELD, marker(one), *question}
 
     @pytest.mark.parametrize("hold", [True, False])
     def test_is_held_once_however_it_comes_again(self, sink: RedisSink, client: redis.Redis, *, hold: bool) -> None:
@@ -340,6 +354,7 @@ class TestNothingIsWritten:
         self, sink: RedisSink, client: redis.Redis, key: str
     ) -> None:
         sink.accept([entry(hold=True)])
+        client.delete(key)
         client.geoadd(key, (29.0, 41.0, "a sorted set"))
         before = everything(client)
 

@@ -63,7 +63,7 @@ class TestCheck:
     def test_finds_no_fault_in_the_sandbox(self, tmp_path: Path) -> None:
         done = ulak("check", env=environment(ULAK_CONFIG=str(write_config(tmp_path))))
 
-        assert (done.returncode, done.stdout, done.stderr) == (0, "4 account(s), 1 route(s), no fault\n", "")
+        assert (done.returncode, done.stdout, done.stderr) == (0, "6 account(s), 1 route(s), no fault\n", "")
 
     def test_lists_every_fault_with_its_place_and_ends_with_1(self, tmp_path: Path) -> None:
         path = write_config(tmp_path)

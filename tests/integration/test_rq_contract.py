@@ -18,6 +18,7 @@ from rq.job import Job, JobStatus
 from rq.registry import FailedJobRegistry, FinishedJobRegistry, ScheduledJobRegistry, StartedJobRegistry
 from rq.serializers import JSONSerializer
 from rq.worker import Worker
+from rq.worker.base import BaseWorker
 
 from receiver.ports import Target
 from receiver.sink import RedisSink
@@ -312,7 +313,7 @@ def _scores(client: redis.Redis, key: str) -> list[tuple[bytes, float]]:
 
 
 @contextlib.contextmanager
-def _built(server: RedisServer) -> Iterator[Worker]:
+def _built(server: RedisServer) -> Iterator[BaseWorker]:
     """Give a worker of ours that is built and not started; its client is closed afterwards."""
     own = worker.connect(server.url)
     try:
