@@ -45,12 +45,20 @@ class Call:
     body: bytes = field(default=b"", repr=False)
 
 
+_STATUSES = {401: Trouble.API_REFUSED, 403: Trouble.API_REFUSED, 429: Trouble.API_LIMITED}
+
+
 @dataclass(frozen=True, slots=True)
 class Answered:
     """The answer, cut off by the worker where it is too large (then it never comes here)."""
 
     status: int
     body: bytes = field(repr=False)
+
+    def refusal(self) -> QueryError:
+        """Return what a status means that the provider's documentation gives no meaning of its own."""
+        fault = Trouble.API_FAULT if 500 <= self.status <= 599 else Trouble.API_UNREADABLE
+        return QueryError(_STATUSES.get(self.status, fault))
 
     def json(self) -> dict[str, Any]:
         """Read a JSON object; numbers with a fraction stay text, so that no float ever holds money."""

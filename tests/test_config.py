@@ -105,6 +105,26 @@ def test_an_api_turns_confirmation_on_and_its_secret_is_resolved(path: Path) -> 
     assert load(path, PAYNET + 'confirm = "never"\n' + api).accounts["paynet", "shop"].confirm is Confirm.NEVER
 
 
+def test_credentials_of_a_live_account_do_not_go_in_clear(path: Path) -> None:
+    api = '[accounts.api]\nbase_url = "{}"\nsecret_key = "env:API"\n'
+    live = 'data_key = "env:DATA"\n' + PAYNET.replace("test = true\n", "")
+
+    assert "must be https" in only_fault(path, live + api.format("http://api.example"))
+    for allowed in ("https://api.example", "http://127.0.0.1:9"):
+        assert load(path, live + api.format(allowed)).accounts["paynet", "shop"].api
+
+
+def test_an_api_without_credentials_may_be_plain_http(path: Path) -> None:
+    api = '[accounts.api]\nbase_url = "http://api.example"\nmerchant_id = "1"\nservice_id = "2"\n'
+    live = 'data_key = "env:DATA"\n' + PAYGURU.replace("test = true\n", "")
+
+    assert load(path, live + api).queues == ("events", "ulak-confirm")
+
+
+def test_the_queue_of_our_own_questions_is_no_route_s(path: Path) -> None:
+    assert "our own questions" in only_fault(path, PARATIKA + ROUTE + 'queue = "ulak-confirm"\n')
+
+
 def test_personal_data_and_own_keys_are_the_accounts_choice(path: Path) -> None:
     account = load(path, PARATIKA + 'personal = "clear"\ncustom = ["basket"]\n').accounts["paratika", "shop"]
 

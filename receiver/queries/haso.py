@@ -35,7 +35,6 @@ from receiver.money import Money
 from receiver.providers.haso import INSTALLMENTS, REFUND_MADE_BEFORE, REFUND_NOT_FOUND
 from receiver.schema import CallbackSchema, Loose, Note, Text
 
-_TROUBLES = {401: Trouble.API_REFUSED, 403: Trouble.API_REFUSED, 429: Trouble.API_LIMITED}
 _PLANS = frozenset({"payments", "paymentplan"})
 _SPELLING = {
     name.lower(): name
@@ -142,8 +141,7 @@ def _call(path: str, inputs: Mapping[str, str], account: Account) -> Call:
 def _opened(answered: Answered) -> tuple[dict[str, Any], frozenset[str]]:
     """Return Data, or the codes in Errors (``?`` for one without a code); raise QueryError for what is no answer."""
     if answered.status != 200:
-        fault = 500 <= answered.status <= 599
-        raise QueryError(_TROUBLES.get(answered.status, Trouble.API_FAULT if fault else Trouble.API_UNREADABLE))
+        raise answered.refusal()
     sent = answered.json()
     success, errors, found = sent.get("Success"), sent.get("Errors") or [], sent.get("Data")
     if not isinstance(errors, list) or not all(isinstance(error, str) for error in errors):

@@ -57,7 +57,6 @@ NO_PAYMENT = frozenset({"QUERYPOINTS", "QUERYCAMPAIGNONLINE"})
 # Why the query itself is refused: nothing is known; a person must mend it; the fault is theirs.
 NOT_FOUND = frozenset({"10030", "10034"})
 REFUSALS = {**dict.fromkeys("RAC", Trouble.API_REFUSED), "X": Trouble.API_FAULT}
-STATUSES = {401: Trouble.API_REFUSED, 403: Trouble.API_REFUSED, 429: Trouble.API_LIMITED}
 
 _ATTEMPTS = frozenset({Kind.PAYMENT_PENDING, Kind.PAYMENT_FAILED, Kind.PAYMENT_CANCELED})
 _OVER = frozenset({Kind.PAYMENT_VOIDED, Kind.PAYMENT_PARTIALLY_REFUNDED, Kind.PAYMENT_REFUNDED})
@@ -150,8 +149,7 @@ class ParatikaQuery:
 def _listed(answer: Answered, account: Account) -> Sequence[object]:
     """Return all records of the list; none where the API says that it knows of none."""
     if answer.status != 200:
-        fault = Trouble.API_FAULT if answer.status >= 500 else Trouble.API_UNREADABLE
-        raise QueryError(STATUSES.get(answer.status, fault))
+        raise answer.refusal()
     body = answer.json()
     if body.get("responseCode") != "00":
         return _refused(body, BRANDS[account.options["brand"]])

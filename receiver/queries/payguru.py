@@ -39,7 +39,6 @@ _LISTS = ("transactions", "subscriptions", "transactionList")  # which one it is
 _REFUNDS = frozenset({Kind.PAYMENT_REFUNDED, Kind.PAYMENT_REFUND_PENDING})
 _NONE = (None, "", "null")
 _ID = re.compile(r"[0-9]{1,30}", re.ASCII)
-_TROUBLES = {401: Trouble.API_REFUSED, 403: Trouble.API_REFUSED, 429: Trouble.API_LIMITED}
 
 
 class PayguruQuery:
@@ -114,8 +113,7 @@ def _opened(answered: Answered) -> dict[str, Any] | None:
     if answered.status == 204:
         return None
     if answered.status not in {200, 404}:
-        fault = 500 <= answered.status <= 599
-        raise QueryError(_TROUBLES.get(answered.status, Trouble.API_FAULT if fault else Trouble.API_UNREADABLE))
+        raise answered.refusal()
     sent = answered.json()
     response = sent.get("response")
     if isinstance(response, dict):

@@ -40,7 +40,6 @@ _FAULTS = frozenset({"500", "ERR_010"})
 _ID = re.compile(r"[0-9]{1,30}", re.ASCII)
 # It goes into a header: nothing that could end one.
 _TOKEN = re.compile(r"\{[!-z]{1,100}\}", re.ASCII)
-_TROUBLES = {401: Trouble.API_REFUSED, 403: Trouble.API_REFUSED, 429: Trouble.API_LIMITED}
 
 
 class _TokenCall(Call):
@@ -92,8 +91,7 @@ def _token_call(account: Account) -> Call:
 def _opened(answered: Answered) -> dict[str, Any] | None:
     """Return the object answered, None where PHS knows nothing of it; raise QueryError for what is no answer."""
     if answered.status not in {200, 404}:
-        fault = 500 <= answered.status <= 599
-        raise QueryError(_TROUBLES.get(answered.status, Trouble.API_FAULT if fault else Trouble.API_UNREADABLE))
+        raise answered.refusal()
     sent = answered.json()
     status = sent.get("status")
     if not isinstance(status, str):

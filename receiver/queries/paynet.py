@@ -42,7 +42,6 @@ KINDS: Mapping[str, tuple[Kind, Kind] | None] = {
 LETTERS = {"S": "1", "R": "2", "PR": "3", "CR": "4", "RP": "5", "RC": "6", "CD": "9"}
 BACK = frozenset({"2", "5", "6", "9"})
 CATEGORIES = {Category.PROVIDER_ERROR: Trouble.API_FAULT, Category.MERCHANT_SETUP: Trouble.API_REFUSED}
-STATUSES = {401: Trouble.API_REFUSED, 403: Trouble.API_REFUSED, 429: Trouble.API_LIMITED}
 
 _RANKS = {
     Kind.PAYMENT_FAILED: 1,
@@ -114,8 +113,7 @@ def _call(name: str, names: Mapping[str, str], account: Account) -> Call:
 def _listed(answer: Answered) -> Sequence[object]:
     """Return the rows of the answer; none where the API says that it knows of none."""
     if answer.status not in {200, 400, 404}:
-        fault = Trouble.API_FAULT if answer.status >= 500 else Trouble.API_UNREADABLE
-        raise QueryError(STATUSES.get(answer.status, fault))
+        raise answer.refusal()
     body = answer.json()  # a 404 with a page in it is a wrong address, and unreadable
     worked = answer.status == 200
     code, kind = body.get("code" if worked else "result_code"), body.get("type")

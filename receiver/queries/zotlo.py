@@ -36,7 +36,6 @@ ERRORS: Mapping[str, Trouble | None] = {
     "400009": None,
     "500000": Trouble.API_FAULT,
 }
-STATUSES = {401: Trouble.API_REFUSED, 403: Trouble.API_REFUSED, 429: Trouble.API_LIMITED}
 # The documented words of transactionLog.code for a payment that failed.
 DECLINES: Mapping[str, Category] = {
     "INSUFFICIENT_FUNDS": Category.INSUFFICIENT_FUNDS,
@@ -94,9 +93,9 @@ class ZotloQuery:
 
 def _result(answer: Answered) -> Mapping[str, Any] | None:
     """Return the result of the answer; None where the API says that it knows of none."""
-    fault = Trouble.API_FAULT if answer.status >= 500 else Trouble.API_UNREADABLE
+    fault = answer.refusal().trouble
     if answer.status not in {200, 400, 500}:
-        raise QueryError(STATUSES.get(answer.status, fault))
+        raise answer.refusal()
     try:
         body = answer.json()
     except QueryError:
