@@ -7,10 +7,12 @@
 --       5 job timeout                 6 result ttl          7 failure ttl     8 retries     9 retry pauses (JSON list)
 --      10 number of events; then for each event
 --         marker key, mode ("new": a callback; "hold": a callback that waits for confirmation, and its only job is to
---         ask; "release": a held fact, now confirmed), event (JSON), routes (JSON list of names), sealed request, number of jobs; then for each job
+--         ask; "release": a held fact, now confirmed), event (JSON), routes (JSON list of names), sealed request,
+--         number of jobs; then for each job
 --         job id, queue name, dotted name of the callable
 --
--- Returns a list with one number an event: 0 done, 1 was released before, 2 is held already, 3 to be released and not held.
+-- Returns a list with one number an event: 0 done, 1 was released before, 2 is held already, 3 to be released and not
+-- held.
 -- Or a single number: -1 the full flag is set, -2 a key has a foreign type.
 
 local function foreign(key, wanted)

@@ -102,7 +102,7 @@ class _Reader:
         self._compare_accounts(known)
         self._compare_routes([route for route in routes if route], {account.slug for account in known})
         dedupe = top["dedupe_days"]
-        self._compare_holds(lists["accounts"], dedupe)
+        self._compare_holds(known, dedupe)
         redis_url = self._environ.get("REDIS_URL") or DEFAULT_REDIS
         if not _is_redis(redis_url):
             self._fault("REDIS_URL", "is no address of a Redis (redis://host:port/db, rediss://… or unix://path)")
@@ -151,38 +151,16 @@ class _Reader:
             name: self._references.resolved(f"{place} api.{name}", value)
             for name, value in loaded.get("api", {}).items()
         }
-        browser_tokens = self._references.tokens(f"{place} browser_token", loaded.get("browser_token", ()))
-        tokens = self._references.tokens(f"{place} token", loaded.get("token", ()))
-        if {token.value for token in tokens} & {token.value for token in browser_tokens}:
-            self._fault(f"{place} browser_token", "must differ from token: the shopper can read it")
-        secrets = self._references.secrets(place, loaded.get("secrets", []))
-        published = {text.encode() for text in provider.settings.published_secrets}
-        if not loaded["test"] and any(secret.value in published for secret in secrets):
-            self._fault(
-                f"{place} secrets", "is the provider's published test secret; set `test = true` or use your own"
-            )
-        if loaded.get("result_url") and not loaded.get("result_secret"):
-            self._fault(f"{place} result_secret", "is required with result_url: it signs what the browser carries")
-        for needing in ("result_secret", "relay"):
-            if loaded.get(needing) and not loaded.get("result_url"):
-                self._fault(f"{place} {needing}", "does nothing without result_url")
-        known = frozenset().union(*(channel.known for channel in provider.channels.values()))
-        for name in sorted(known.intersection(loaded["custom"])):
-            self._fault(f"{place} custom", f"{name} is the provider's own field, not yours")
-        if not loaded["test"] and _in_clear(str(api.get("base_url", ""))) and (secrets or _holds_secret(api)):
-            self._fault(f"{place} api.base_url", "must be https: credentials would go in clear")
-        if loaded["confirm"] not in {None, "never"} and not api:
-            self._fault(f"{place} confirm", "needs [accounts.api]: without credentials nobody can be asked")
         if loaded.get("expected_token"):
             self._references.token(f"{place} expected_token", loaded["expected_token"])
         own = provider.settings.account.fields.keys() - {"secrets"}
-        return Account(
+        account = Account(
             provider=provider.name,
             slug=loaded.get("slug", "?"),
             test=loaded["test"],
-            secrets=secrets,
-            tokens=tokens,
-            browser_tokens=browser_tokens,
+            secrets=self._references.secrets(place, loaded.get("secrets", [])),
+            tokens=self._references.tokens(f"{place} token", loaded.get("token", ())),
+            browser_tokens=self._references.tokens(f"{place} browser_token", loaded.get("browser_token", ())),
             result_url=loaded.get("result_url"),
             result_secret=self._references.one(f"{place} result_secret", loaded.get("result_secret")),
             relay=loaded.get("relay", False),
@@ -195,6 +173,31 @@ class _Reader:
             options={name: loaded.get(name) for name in own},
             api=api,
         )
+        self._check(place, provider, account, loaded)
+        return account
+
+    def _check(self, place: str, provider: Provider, account: Account, loaded: Mapping[str, Any]) -> None:
+        """Find what is wrong between the settings of one account."""
+        if {token.value for token in account.tokens} & {token.value for token in account.browser_tokens}:
+            self._fault(f"{place} browser_token", "must differ from token: the shopper can read it")
+        published = {text.encode() for text in provider.settings.published_secrets}
+        if not account.test and any(secret.value in published for secret in account.secrets):
+            self._fault(
+                f"{place} secrets", "is the provider's published test secret; set `test = true` or use your own"
+            )
+        if account.result_url and not loaded.get("result_secret"):
+            self._fault(f"{place} result_secret", "is required with result_url: it signs what the browser carries")
+        for needing in ("result_secret", "relay"):
+            if loaded.get(needing) and not account.result_url:
+                self._fault(f"{place} {needing}", "does nothing without result_url")
+        known = frozenset().union(*(channel.known for channel in provider.channels.values()))
+        for name in sorted(known & account.custom):
+            self._fault(f"{place} custom", f"{name} is the provider's own field, not yours")
+        credentials = account.secrets or _holds_secret(account.api)
+        if not account.test and _in_clear(str(account.api.get("base_url", ""))) and credentials:
+            self._fault(f"{place} api.base_url", "must be https: credentials would go in clear")
+        if account.confirm is not Confirm.NEVER and not account.api:
+            self._fault(f"{place} confirm", "needs [accounts.api]: without credentials nobody can be asked")
 
     def _route(self, number: int, entry: object) -> Route | None:
         place = f"routes[{number}]"
@@ -244,17 +247,11 @@ class _Reader:
             if route.target.queue == CONFIRM.queue:
                 self._fault(f"routes {route.target.route}", f"{CONFIRM.queue} is the queue of our own questions")
 
-    def _compare_holds(self, entries: Iterable[object], dedupe_days: int) -> None:
-        for number, entry in enumerate(entries):
-            provider = BY_NAME.get(str(entry.get("provider"))) if isinstance(entry, dict) else None
-            if provider is None or not isinstance(entry, dict) or not dedupe_days:
-                continue
-            valid = account_schema(provider).validate(entry)
-            held = account_schema(provider).load(entry)["confirm_for"] if not valid else 0
-            if held > dedupe_days * DAY:
-                self._fault(
-                    f"accounts[{number}] confirm_for", "is longer than dedupe_days: the fact would be forgotten"
-                )
+    def _compare_holds(self, accounts: Iterable[Account], dedupe_days: int) -> None:
+        for account in accounts:
+            if dedupe_days and account.confirm_for > dedupe_days * DAY:
+                place = f"accounts {account.provider}/{account.slug} confirm_for"
+                self._fault(place, "is longer than dedupe_days: the fact would be forgotten")
 
 
 def _defaults(schema: Schema) -> dict[str, Any]:

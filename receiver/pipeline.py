@@ -7,9 +7,9 @@ that our own code fails on, goes to quarantine and is answered as stored.
 
 import hashlib
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from marshmallow import ValidationError
 
@@ -22,6 +22,8 @@ from receiver.message import CallbackRequest, Level, Notification, Outcome, Repl
 from receiver.ports import Channel, Entry, EventSink, Metrics, Provider, Receipt, Settled, Unreadable
 from receiver.routing import Route
 from receiver.seal import Sealer
+
+Kept = TypeVar("Kept")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +113,7 @@ class Pipeline:
             )
             for event in events
         ]
-        try:
-            receipts, spooled = self.sink.accept(entries), False
-        except Unavailable as exc:
-            receipts, spooled = self._spooled(entries, exc), True
+        receipts, spooled = self._kept(lambda store: store.accept(entries))
         for event, receipt in zip(events, receipts, strict=True):
             if receipt.new:
                 self.metrics.event(event.provider, event.account, event.says.kind)
@@ -125,24 +124,22 @@ class Pipeline:
             return Settled(Outcome.DUPLICATE, events, released)
         return Settled(Outcome.ACCEPTED if released else Outcome.HELD, events, released)
 
-    def _spooled(self, entries: Sequence[Entry], reason: Unavailable) -> Sequence[Receipt]:
+    def _kept(self, keep: Callable[[EventSink], Kept]) -> tuple[Kept, bool]:
+        """Let the sink keep it, else the spool; say which. Where neither can, raise what is wrong with the sink."""
         try:
-            return self.spool.accept(entries)
-        except Unavailable:
-            raise reason from None  # what is wrong with Redis is what a person must know
+            return keep(self.sink), False
+        except Unavailable as reason:
+            try:
+                return keep(self.spool), True
+            except Unavailable:
+                raise reason from None  # what is wrong with Redis is what a person must know
 
     def _quarantine(self, reason: Reason, request: CallbackRequest, endpoint: Endpoint, line: Line) -> Settled:
         digest = hashlib.sha256(request.query + b"\n" + request.body).hexdigest()
         names = endpoint.provider.name, endpoint.account.slug
         sealed = self.sealer.seal(request, digest)
         unreadable = Unreadable(*names, reason.value, digest, request, sealed)
-        try:
-            self.sink.quarantine(unreadable)
-        except Unavailable as exc:
-            try:
-                self.spool.quarantine(unreadable)
-            except Unavailable:
-                raise exc from None
+        self._kept(lambda store: store.quarantine(unreadable))
         line.reason = reason.value
         return Settled(Outcome.QUARANTINED)
 

@@ -53,7 +53,8 @@ class Scenario:
 
     channel: str
     fields: Mapping[str, str]
-    unique: tuple[str, ...] = ()  # fields that get a fresh suffix in each callback
+    # Fields that get a fresh suffix in each callback; the first is the reference that a person would look for.
+    unique: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,7 +64,8 @@ class Sending:
     def total(self) -> int:
         return self.count * (self.duplicate + 1)
 
-    def requests(self) -> Iterator[CallbackRequest]:
+    def requests(self) -> Iterator[tuple[str, CallbackRequest]]:
+        """Yield each callback, and the reference that tells it from the others."""
         source = random.SystemRandom()
         for _ in range(self.count):
             scenario = simulate.fresh(self.scenario, self.changes, source)
@@ -72,17 +73,17 @@ class Sending:
             if self.tamper:
                 request = simulate.tampered(request, self.tamper)
             for _ in range(self.duplicate + 1):
-                yield request
+                yield next((scenario.fields[name] for name in scenario.unique), "-"), request
 
     def curls(self) -> Iterator[str]:
         where = simulate.path(self.account, self.channel)
-        return (simulate.as_curl(self.base, where, request) for request in self.requests())
+        return (simulate.as_curl(self.base, where, request) for _, request in self.requests())
 
     def run(self) -> Iterator[dict[str, Any]]:
         """Send, and yield what came back; raise OSError where nobody answers."""
         where = simulate.path(self.account, self.channel)
         begun = time.monotonic()
-        for number, request in enumerate(self.requests()):
+        for number, (reference, request) in enumerate(self.requests()):
             if self.rate:
                 time.sleep(max(0.0, begun + number / self.rate - time.monotonic()))
             answer = simulate.send(self.base, where, request)
@@ -90,7 +91,7 @@ class Sending:
                 "status": answer.status,
                 "provider": self.provider.name,
                 "scenario": self.name,
-                "order": _order(request),
+                "order": reference,
                 "answer": answer.location or _short(answer.body),
             }
 
@@ -104,15 +105,6 @@ def _account(settings: Settings, provider: str, slug: str | None) -> Account:
         there = ", ".join(slugs) or "none"
         raise LookupError(f"name the account with --account; the configuration has for {provider}: {there}")
     return account
-
-
-def _order(request: CallbackRequest) -> str:
-    """Return the reference that a person would look for; the names are those of the samples."""
-    fields = request.fields() | request.query_fields() if request.query else request.fields()
-    for name in ("merchantPaymentId", "order", "referance_no", "ref", "xact_id"):
-        if fields.get(name):
-            return str(fields[name])
-    return "-"
 
 
 def _short(body: bytes) -> str:

@@ -2,8 +2,8 @@
 The question to the provider's API about a held fact; a job of the queue ``ulak-confirm``.
 
 A fact leaves ``held`` once, by the script that also wrote it, so a job that runs twice does no harm; what is said
-instead of it has an id of its own, and leaves it held. No answer is never
-taken for an answer: the job comes back after growing pauses, and a held success is never released by waiting.
+instead of it has an id of its own, and leaves it held. No answer is never taken for an answer: the job comes back after
+growing pauses, and a held success is never released by waiting.
 """
 
 import logging
@@ -28,6 +28,7 @@ from workers.budget import Budget
 
 PAUSES = (5, 15, 60, 300, 900, 1800, 3600)  # seconds; the last one for ever after
 _FOR_EVER = 1_000_000
+_AS_USUAL = frozenset({Finding.AGREES, Finding.OPEN})
 
 _log = logging.getLogger("ulak.confirm")
 
@@ -137,4 +138,5 @@ def _later() -> Retry:
 
 
 def _say(event: Event, word: str) -> None:
-    _log.info("confirm %s %s/%s: %s", event.id, event.provider, event.account, word)
+    level = logging.INFO if word in _AS_USUAL else logging.WARNING  # a warning is for a person
+    _log.log(level, "confirm %s %s/%s: %s", event.id, event.provider, event.account, word)

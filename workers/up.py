@@ -67,7 +67,8 @@ class System:
             show = demo.Show(settings, client, base, self.say)
             if self.demo:
                 show.send(lambda: self.supervisor.stopping)
-                show.ask(lambda: self.supervisor.stopping)
+                if self._own:  # a configuration of one's own may name the providers' real APIs
+                    show.ask(lambda: self.supervisor.stopping)
             show.how_to_go_on(self.env)
             while not self.supervisor.stopping:
                 self.supervisor.tick()

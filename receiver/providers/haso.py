@@ -73,7 +73,7 @@ _SAMPLE = {
 
 
 def _scenario(channel: str, changes: Mapping[str, str] = _SAMPLE) -> Scenario:
-    return Scenario(channel, {**_SAMPLE, **changes}, unique=("transactionCode", "merchantOid"))
+    return Scenario(channel, {**_SAMPLE, **changes}, unique=("merchantOid", "transactionCode"))
 
 
 def _page(name: str) -> Channel:

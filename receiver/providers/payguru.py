@@ -131,7 +131,7 @@ _ERROR = {"error": "Yetersiz limit", "errorDesc": "17|Limit error:onetime"}
 
 
 def _transaction(status: str, extra: Mapping[str, str] = MappingProxyType({})) -> Scenario:
-    return Scenario("transaction", _SAMPLE | {"status": status} | dict(extra), unique=("txId", "order"))
+    return Scenario("transaction", _SAMPLE | {"status": status} | dict(extra), unique=("order", "txId"))
 
 
 def _subscription(status: str) -> Scenario:

@@ -85,7 +85,7 @@ _SAMPLE = {
 
 
 def _scenario(status: str) -> Scenario:
-    return Scenario("notify", _SAMPLE | {"status": status}, unique=("txid", "order"))
+    return Scenario("notify", _SAMPLE | {"status": status}, unique=("order", "txid"))
 
 
 class PayguruPhs:

@@ -199,11 +199,11 @@ class Paynet:
         "refund": Scenario("refund", _REFUND, unique=("xact_id",)),
         "refund-refused": Scenario("refund", _REFUND | {"code": "1"}, unique=("xact_id",)),
         "refund-unlisted": Scenario("refund", _REFUND | {"code": "77"}, unique=("xact_id",)),
-        "return": Scenario("return", _BACK, unique=("session_id", "token_id", "ref")),
+        "return": Scenario("return", _BACK, unique=("ref", "session_id", "token_id")),
         "return-failed": Scenario(
             "return",
             {"session_id": "sandbox-session", "ref": "ORDER-4001", "paynet_error_message": "3D"},
-            unique=("session_id", "ref"),
+            unique=("ref", "session_id"),
         ),
     }
 
