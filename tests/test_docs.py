@@ -250,3 +250,13 @@ def test_every_decision_is_in_the_list_of_decisions() -> None:
     listed = set(re.findall(r"\((\d{4}-[a-z-]+\.md)\)", page("docs/adr/README.md")))
 
     assert {path.name for path in (ROOT / "docs" / "adr").glob("0*.md")} == listed
+
+
+@pytest.mark.parametrize("page", ["README.md", "README.tr.md"])
+def test_the_tour_names_the_account_for_the_sandbox_has_two(page: str) -> None:
+    commands = [
+        line for line in (ROOT / page).read_text("utf-8").splitlines() if line.startswith("$ .venv/bin/ulak simulate")
+    ]
+
+    assert commands
+    assert [command for command in commands if "--account shop-tr" not in command] == []
