@@ -1,34 +1,40 @@
 -- Dedupe, record and enqueue, in one step. Lua does not roll back: every check comes before the first write, and the
 -- marker is written last, so that a failure in between leaves no fact that is known and nowhere.
 --
--- KEYS  1 stream of released events   2 stream of held events   3 full flag   4 RQ's set of queues
--- ARGV  1 now, in RQ's format         2 seconds a marker lives (0: for ever)
---       3 RQ's prefix of queues       4 RQ's prefix of jobs
---       5 job timeout                 6 result ttl          7 failure ttl     8 retries     9 retry pauses (JSON list)
---      10 number of events; then for each event
+-- KEYS  1 stream of released events   2 stream of held events   3 full flag
+-- ARGV  those of jobs.lua, then the number of events, then for each event
 --         marker key, mode ("new": a callback; "hold": a callback that waits for confirmation, and its only job is to
---         ask; "release": a held fact, now confirmed), event (JSON), routes (JSON list of names), sealed request,
+--         ask; "release": a held fact, now confirmed), kind, event (JSON), routes (JSON list of names), sealed request,
 --         number of jobs; then for each job
---         job id, queue name, dotted name of the callable
+--           job id, queue name, dotted name of the callable
+--         key of what the shop announced ("": nothing), who had taken it, who takes it now ("": nobody)
+--         number of watches that it ends, their names; number of watches that are told of it, their names
+--         name of the watch that it begins ("": none), seconds until it is asked, seconds it lives, its JSON
 --
 -- Returns a list with one number an event: 0 done, 1 was released before, 2 is held already, 3 to be released and not
 -- held.
--- Or a single number: -1 the full flag is set, -2 a key has a foreign type.
-
-local function foreign(key, wanted)
-  local found = redis.call('TYPE', key).ok
-  return found ~= 'none' and found ~= wanted
-end
+-- Or a single number: -1 the full flag is set, -2 a key has a foreign type, -3 who took the order has changed.
 
 if redis.call('EXISTS', KEYS[3]) == 1 then return -1 end
-if foreign(KEYS[1], 'stream') or foreign(KEYS[4], 'set') then return -2 end
+if foreign(KEYS[1], 'stream') or foreign(ARGV[6], 'set') then return -2 end
 
-local events, states, seen, at = {}, {}, {}, 11
-for i = 1, tonumber(ARGV[10]) do
-  local event = {marker = ARGV[at], mode = ARGV[at + 1], text = ARGV[at + 2], routes = ARGV[at + 3],
-                 request = ARGV[at + 4], jobs = {}}
-  local jobs = tonumber(ARGV[at + 5])
-  at = at + 6
+local at = OWN
+local function take(count)
+  local found = {}
+  for i = 1, count do found[i] = ARGV[at + i - 1] end
+  at = at + count
+  return unpack(found)
+end
+local function take_list()
+  local count = tonumber((take(1)))
+  return {take(count)}
+end
+
+local events, states, seen = {}, {}, {}
+for i = 1, tonumber((take(1))) do
+  local event = {jobs = {}}
+  event.marker, event.mode, event.kind, event.text, event.routes, event.request = take(6)
+  local jobs = tonumber((take(1)))
   -- A marker of a foreign type is an error of GET itself, and nothing is written yet.
   local known = seen[event.marker] or redis.call('GET', event.marker)
   local state = 0
@@ -40,10 +46,10 @@ for i = 1, tonumber(ARGV[10]) do
     state = 2
   end
   for j = 1, jobs do
-    local job = {id = ARGV[at], key = ARGV[4] .. ARGV[at], queue = ARGV[at + 1], call = ARGV[at + 2]}
-    at = at + 3
-    if foreign(ARGV[3] .. job.queue, 'list') then return -2 end
-    local there = redis.call('TYPE', job.key).ok
+    local job = {}
+    job.id, job.queue, job.call = take(3)
+    if foreign(ARGV[4] .. job.queue, 'list') then return -2 end
+    local there = redis.call('TYPE', ARGV[5] .. job.id).ok
     if there == 'hash' then
       -- The marker has expired and the job is still there: the fact is known all the same.
       if event.mode == 'new' and state == 0 then state, event.revive = 1, true end
@@ -54,29 +60,30 @@ for i = 1, tonumber(ARGV[10]) do
     end
     event.jobs[j] = job
   end
+  event.order, event.taken, event.takes = take(3)
+  event.ended, event.told = take_list(), take_list()
+  event.watch, event.after, event.lives, event.ask = take(4)
   if event.mode == 'hold' and foreign(KEYS[2], 'stream') then return -2 end
   if state == 0 then
+    if event.order ~= '' and (redis.call('HGET', event.order, 'taken') or '') ~= event.taken then return -3 end
+    if event.watch ~= '' or #event.ended + #event.told > 0 then
+      if watches_foreign(event.ended) or watches_foreign(event.told) or watches_foreign({event.watch}) then return -2 end
+    end
     seen[event.marker] = event.mode == 'hold' and 'held' or 'released'
   end
   events[i], states[i] = event, state
 end
 
 local function mark(marker, state)
-  if state == 'held' or ARGV[2] == '0' then
+  if state == 'held' or ARGV[3] == '0' then
     redis.call('SET', marker, state)
   else
-    redis.call('SET', marker, state, 'EX', ARGV[2])
+    redis.call('SET', marker, state, 'EX', ARGV[3])
   end
 end
 
-local function enqueue(job, text)
-  local queue = ARGV[3] .. job.queue
-  -- The event's JSON is put between RQ's [callable, instance, args, kwargs] as it is, and not sent twice.
-  redis.call('HSET', job.key, 'created_at', ARGV[1], 'enqueued_at', ARGV[1], 'origin', job.queue, 'status', 'queued',
-    'description', job.call, 'data', '["' .. job.call .. '",null,[' .. text .. '],{}]', 'timeout', ARGV[5],
-    'result_ttl', ARGV[6], 'failure_ttl', ARGV[7], 'retries_left', ARGV[8], 'retry_intervals', ARGV[9])
-  redis.call('SADD', KEYS[4], queue)
-  redis.call('RPUSH', queue, job.id)
+local function enqueue_all(event)
+  for _, job in ipairs(event.jobs) do enqueue(job.id, job.queue, job.call, event.text) end
 end
 
 for i, event in ipairs(events) do
@@ -84,12 +91,18 @@ for i, event in ipairs(events) do
     local held = event.mode == 'hold'
     redis.call('XADD', held and KEYS[2] or KEYS[1], '*', 'event', event.text, 'routes', event.routes, 'request',
       event.request)
-    for _, job in ipairs(event.jobs) do enqueue(job, event.text) end
+    enqueue_all(event)
+    if event.takes ~= '' and redis.call('EXISTS', event.order) == 1 then
+      redis.call('HSET', event.order, 'taken', event.takes)
+    end
+    for _, name in ipairs(event.ended) do finish(name) end
+    for _, name in ipairs(event.told) do tell(name, event.kind) end
+    if event.watch ~= '' then begin(event.watch, event.after, event.lives, event.ask) end
     mark(event.marker, held and 'held' or 'released')
   elseif event.revive then
     mark(event.marker, 'released')
   elseif event.lost then
-    for _, job in ipairs(event.jobs) do enqueue(job, event.text) end
+    enqueue_all(event)
   end
 end
 return states

@@ -45,6 +45,7 @@ class Account:
     secrets: tuple[Secret, ...] = ()
     tokens: tuple[Secret, ...] = ()
     browser_tokens: tuple[Secret, ...] = ()
+    expected_tokens: tuple[Secret, ...] = ()  # of a shop that announces its orders
     result_url: str | None = None
     result_secret: Secret | None = None
     relay: bool = False

@@ -5,8 +5,10 @@ A query is a conversation: a generator that yields each Call, is sent what was A
 the knowledge of an API is pure and can be tested byte by byte; workers do the HTTP (time-outs, TLS, limits, budgets).
 """
 
+import re
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -27,12 +29,42 @@ class Trouble(StrEnum):
     OTHER_RECORD = "other_record"  # the record of another payment
 
 
-class QueryError(ReceiverError):
-    """The API gave no answer that can be used; carries a reason word and never what was sent or received."""
+# What each means, and what the person who reads it can do.
+TROUBLES: Mapping[Trouble, tuple[str, str]] = {
+    Trouble.NO_ANSWER: (
+        "nobody answered: time-out, refused connection, certificate",
+        "check `base_url`, the network and the provider's state",
+    ),
+    Trouble.API_REFUSED: (
+        "wrong credentials, or our address is not on the provider's list",
+        "mend `[accounts.api]`, or give the provider this machine's address",
+    ),
+    Trouble.API_LIMITED: (
+        "too many questions, by the provider's answer or by the limit we keep (Payguru: 1000 a day, 5 a second)",
+        "nothing: asking later helps, and workers do",
+    ),
+    Trouble.API_FAULT: ("a fault at the provider", "nothing: asking later helps, and workers do"),
+    Trouble.API_UNREADABLE: (
+        "the answer is not what the documentation says",
+        "report it with the line; nothing was given out",
+    ),
+    Trouble.OTHER_RECORD: ("the record of another payment", "look at this payment in the provider's panel"),
+}
 
-    def __init__(self, trouble: Trouble) -> None:
+CODE = re.compile(r"[A-Z0-9_-]{1,16}", re.ASCII)
+
+
+class QueryError(ReceiverError):
+    """
+    The API gave no answer that can be used; carries a reason word and never what was sent or received.
+
+    *code* is the provider's own word for its refusal, where it has the form of a code; anything else is left out.
+    """
+
+    def __init__(self, trouble: Trouble, code: str | None = None) -> None:
         super().__init__(trouble.value)
         self.trouble = trouble
+        self.code = code if code and CODE.fullmatch(code) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +110,7 @@ class Sought:
     payment_ref: str | None = None
     refund_ref: str | None = None
     subscription_ref: str | None = None
+    since: datetime | None = None  # aware; nothing of it happened earlier, for APIs that are asked by time
 
 
 Conversation = Generator[Call, Answered, Sequence[Statement]]
@@ -110,3 +143,22 @@ class Query(Protocol):
         fact key, kinds, references), the present state last; an empty list where the API knows nothing of it. Raise
         QueryError for whatever is no answer.
         """
+
+
+class Listing(Protocol):
+    """An API that can list what happened in a time: for reconciliation, and to learn of many payments by few calls."""
+
+    def listed(self, since: datetime, until: datetime, account: Account) -> Conversation:
+        """
+        Ask for every fact of the time from *since* up to and without *until*; both are aware.
+
+        Return statements like those of ``Query.ask``, of all payments; raise QueryError where the list is no answer or
+        not complete.
+        """
+
+
+class Coded(Protocol):
+    """An API that can list its own codes, so that people are told what a code means."""
+
+    def error_codes(self, account: Account) -> Generator[Call, Answered, Mapping[str, str]]:
+        """Ask for every code and its text, cleaned of what may be a person; raise QueryError for what is no answer."""

@@ -1,13 +1,29 @@
-"""Answers to a shopper's browser: the signed way back to the shop, or a page that says nothing it should not."""
+"""
+A shopper's browser: the token in the address that it calls, and the answer that it gets.
 
+The answer is the signed way back to the shop, or a page that says nothing it should not.
+"""
+
+import base64
+from collections.abc import Sequence
 from datetime import datetime
 from urllib.parse import urlencode
 
+from marshmallow import ValidationError
+
 from receiver import signing
-from receiver.account import Account
+from receiver.account import Account, Secret
+from receiver.errors import Reason, Unverified
 from receiver.event import Event, Kind
 from receiver.message import Outcome, Reply
 from receiver.ports import Settled
+from receiver.schema import Text
+
+# The same rules as for an order in a callback, or the two could never be equal.
+_ORDER = Text(required=True, limit=128)
+_LONGEST = 800  # base64 of 128 characters of four bytes each, a dot and the HMAC
+# With a blank: what result_secret signs is a query and has none, so one key used for both is still two proofs.
+_ORDER_PREFIX = "browser order:"
 
 _HEADERS = (("Cache-Control", "no-store"), ("Referrer-Policy", "no-referrer"))
 # `payment.succeeded` is missing on purpose: it counts only once it is accepted for release.
@@ -40,6 +56,51 @@ _TRY_AGAIN = (
     "Şu anda yanıtı kaydedemiyoruz. Lütfen bu sayfayı birazdan yenileyin.",
     "The answer cannot be recorded at the moment. Please reload this page shortly.",
 )
+
+
+def order_token(secret: bytes, order: str) -> str:
+    """
+    Return a browser token that is good for one *order* only: ``<base64url of the order>.<HMAC>``.
+
+    *secret* is the account's browser_token; docs/configuration.md has the formula. Raise ValueError where no callback
+    could name such an order.
+    """
+    if not secret:
+        raise ValueError("a secret must not be empty")
+    try:
+        if _ORDER.deserialize(order) == order:
+            return _token(secret, order)
+    except (ValidationError, UnicodeEncodeError):
+        pass
+    raise ValueError("an order has 1 to 128 characters, no control characters and no blanks around it")
+
+
+def proven(tokens: Sequence[Secret], given: str) -> tuple[Secret, str]:
+    """
+    Return which of the account's browser tokens *given* is or was made with, and the order that it proves.
+
+    The order is empty where it is the fixed token. Raise Unverified where it is neither.
+    """
+    try:
+        return signing.match(tokens, given, lambda known: known.value)[0], ""
+    except Unverified:
+        order = _order_in(given)
+    # The whole token is compared, for base64 can be written in several ways and only ours may pass.
+    return signing.match(tokens, given, lambda known: _token(known.value, order).encode())[0], order
+
+
+def _token(secret: bytes, order: str) -> str:
+    encoded = base64.urlsafe_b64encode(order.encode()).decode().rstrip("=")
+    return f"{encoded}.{signing.hex_hmac_sha256(secret, (_ORDER_PREFIX + order).encode())}"
+
+
+def _order_in(given: str) -> str:
+    encoded, _, _ = given[:_LONGEST].partition(".")
+    try:
+        raw = base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4))
+        return str(_ORDER.deserialize(raw.decode()))
+    except (ValueError, ValidationError):  # binascii's and the codec's errors are ValueErrors
+        raise Unverified(Reason.BAD_SIGNATURE) from None
 
 
 def settled(done: Settled, account: Account, now: datetime, request_id: str, *, relay: bool) -> Reply:

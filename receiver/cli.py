@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -112,9 +113,14 @@ def providers(machine: bool) -> None:  # noqa: FBT001 - a flag of click
 
 @main.command()
 @click.argument("word", required=False)
+@click.option("--provider", help="WORD is a code of this provider; its text is the provider's own.")
+@click.option("--account", "slug", help="Whose list of codes; without it, that of any account of the provider.")
 @as_json
-def explain(word: str | None, machine: bool) -> None:  # noqa: FBT001 - a flag of click
+def explain(word: str | None, provider: str | None, slug: str | None, machine: bool) -> None:  # noqa: FBT001 - a flag
     """Say what a reason WORD of an answer, a log line or a metric means, and what to do; all of them without WORD."""
+    if provider is not None or slug is not None:
+        _explain_code(word or "", provider or "", slug, machine=machine)
+        return
     from receiver.errors import REASONS  # noqa: PLC0415
 
     found = {reason.value: text for reason, text in REASONS.items() if word in {None, reason.value}}
@@ -127,6 +133,28 @@ def explain(word: str | None, machine: bool) -> None:  # noqa: FBT001 - a flag o
         return
     for name, text in found.items():
         click.echo(f"{name} ({text.status})\n  {text.meaning}\n  {text.remedy}")
+
+
+def _explain_code(code: str, provider: str, slug: str | None, *, machine: bool) -> None:
+    """Tell the text of a provider's code, and how good the list is that has it; end with 1 where none has."""
+    from receiver.queries import CODES  # noqa: PLC0415
+    from workers import codes  # noqa: PLC0415
+
+    if not code or provider not in CODES:
+        raise click.UsageError(f"give a code, and --provider with one that lists its codes: {', '.join(CODES)}")
+    settings = _settings()
+    asked = [one.slug for one in settings.accounts.values() if one.provider == provider and one.api]
+    slugs = [one for one in asked if slug in {None, one}]
+    if not slugs:
+        raise click.UsageError(f"accounts of {provider} with [accounts.api]: {', '.join(asked) or 'none'}")
+    with _redis(settings.redis_url) as client:
+        found = codes.explain(client, provider, slugs, code)
+    if machine:
+        _json(found.to_wire())
+    else:
+        for line in found.lines():
+            click.echo(line, err=found.text is None)
+    sys.exit(0 if found.text else 1)
 
 
 @main.command()
@@ -170,6 +198,51 @@ def simulate(provider: str, scenario: str, **options: Any) -> None:
     if sending.total > 1 and not options["machine"]:
         click.echo(", ".join(f"{count} answered {status}" for status, count in sorted(statuses.items())))
     sys.exit(1 if any(status >= 500 for status in statuses) else 0)
+
+
+@main.command()
+@click.argument("provider")
+@click.argument("channel")
+@click.option("--account", "slug", help="The account's slug; may be left out where the provider has one account.")
+@click.option("--order", help="With a token for this order alone, where the channel has a browser_token.")
+def url(provider: str, channel: str, slug: str | None, order: str | None) -> None:
+    """Print the path of CHANNEL's callbacks, with its token, which is secret: for PROVIDER and nobody else."""
+    from receiver import sending  # noqa: PLC0415
+
+    try:
+        click.echo(sending.callback_path(_settings(), provider, channel, slug, order))
+    except (LookupError, ValueError) as exc:
+        raise click.UsageError(str(exc.args[0])) from None
+
+
+@main.command("expect")
+@click.argument("provider")
+@click.argument("order")
+@click.argument("amount")
+@click.argument("currency")
+@click.option("--account", "slug", help="The account's slug; may be left out where the provider has one account.")
+@click.option("--deadline", metavar="ISO", help="Until when it should be paid, with offset; default: in a day.")
+@as_json
+def announce(provider: str, order: str, amount: str, currency: str, **options: Any) -> None:
+    """Announce that AMOUNT (such as 11.76) is to be paid for ORDER, so that its events say what came against that."""
+    from receiver import sending  # noqa: PLC0415
+    from receiver.errors import REASONS, Rejected, Unavailable  # noqa: PLC0415
+    from workers.expect import expect  # noqa: PLC0415
+
+    try:
+        slug = sending.account_of(_settings(), provider, options["slug"]).slug
+        word = expect(provider, slug, order, amount, currency, options["deadline"])
+    except (LookupError, ValueError) as exc:
+        raise click.UsageError(str(exc.args[0])) from None
+    except (Rejected, Unavailable) as exc:
+        if options["machine"]:
+            _json({"ok": False, "error": exc.reason})
+        click.echo(f"ulak: {exc.reason}: {REASONS[exc.reason].meaning}", err=True)
+        sys.exit(1)
+    if options["machine"]:
+        _json({"ok": True, "announced": word})
+    else:
+        click.echo(f"{word}  {provider}/{slug}  {order}  {amount} {currency}")
 
 
 @main.group()
@@ -236,6 +309,42 @@ def show_event(event_id: str, exact: bool) -> None:  # noqa: FBT001 - a flag of 
             click.echo(f"ulak: {exc}", err=True)
             sys.exit(1)
         click.echo(b"%s %s\n?%s\n%s" % (opened.method.encode(), opened.media.encode(), opened.query, opened.body))
+
+
+@main.command()
+@click.option("--provider", required=True, help="Who is asked for its list.")
+@click.option("--account", "slug", required=True, help="The account's slug.")
+@click.option("--since", required=True, metavar="TIME", help="A Turkish day such as 2026-11-22, or ISO with an offset.")
+@click.option("--until", metavar="TIME", help="A day is meant whole. Without it: the day of --since, or up to now.")
+@click.option("--accept", "accepting", is_flag=True, help="Put in what is missing, as confirmed events.")
+@as_json
+def reconcile(provider: str, slug: str, machine: bool, accepting: bool, **times: Any) -> None:  # noqa: FBT001 - flags
+    """Compare the provider's own list of a time with what was received; end with 1 where something differs."""
+    from receiver import tables  # noqa: PLC0415
+    from receiver.asking import TROUBLES, QueryError  # noqa: PLC0415
+    from workers import listing  # noqa: PLC0415
+
+    settings = _settings()
+    try:
+        account = listing.askable(settings, provider, slug)
+        span = listing.span(times["since"], times["until"], datetime.now(UTC), settings.dedupe_days)
+    except (LookupError, ValueError) as exc:
+        raise click.UsageError(str(exc.args[0])) from None
+    with _redis(settings.redis_url) as client:
+        try:
+            report = listing.reconcile(listing.desk_of(settings, client), account, span, accept=accepting)
+        except QueryError as exc:
+            meaning, remedy = TROUBLES[exc.trouble]
+            click.echo(f"ulak: {exc.trouble}: {meaning}. What to do: {remedy}", err=True)
+            sys.exit(1)
+    if machine:
+        _json(report.to_wire())
+    else:
+        for line in tables.comparison_lines(report.to_wire()):
+            click.echo(line)
+    if report.refused:
+        click.echo(f"ulak: not all could be put in: {report.refused}; `ulak explain {report.refused}`", err=True)
+    sys.exit(1 if report.differs else 0)
 
 
 @main.command()

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from marshmallow import Schema, ValidationError, missing
 
+from receiver import faults
 from receiver.account import Account, Confirm, Secret
 from receiver.errors import ConfigError
 from receiver.message import Level
@@ -41,11 +42,12 @@ class Settings:
     events_keep: int = DAY  # seconds
     data_keys: tuple[bytes, ...] = field(default=(), repr=False)
     metrics_token: Secret | None = None
+    reconcile_after: tuple[int, ...] = (120, 600, 3600, 6 * 3600, DAY)  # seconds
 
     @property
     def queues(self) -> tuple[str, ...]:
         """Every queue that needs a worker, in the order of the routes."""
-        asking = any(account.confirm is not Confirm.NEVER for account in self.accounts.values())
+        asking = any(account.api for account in self.accounts.values())
         named = [route.target.queue for route in self.routes] + ([CONFIRM.queue] if asking else [])
         return tuple(dict.fromkeys(named))
 
@@ -99,10 +101,10 @@ class _Reader:
             self._fault("accounts", "there is none; write at least one [[accounts]] table")
         if "data_key" not in tree and any(not account.test for account in known):
             self._fault("data_key", "is required as soon as one account is not `test = true`: it encrypts what is kept")
-        self._compare_accounts(known)
-        self._compare_routes([route for route in routes if route], {account.slug for account in known})
         dedupe = top["dedupe_days"]
-        self._compare_holds(known, dedupe)
+        found = [route for route in routes if route]
+        self._tell(faults.of_accounts(known, dedupe * DAY))
+        self._tell(faults.of_routes(found, known))
         redis_url = self._environ.get("REDIS_URL") or DEFAULT_REDIS
         if not _is_redis(redis_url):
             self._fault("REDIS_URL", "is no address of a Redis (redis://host:port/db, rediss://… or unix://path)")
@@ -112,14 +114,19 @@ class _Reader:
             raise ConfigError(self._faults)
         return Settings(
             accounts={(account.provider, account.slug): account for account in known},
-            routes=tuple(route for route in routes if route) or (DEFAULT_ROUTE,),
+            routes=tuple(found) or (DEFAULT_ROUTE,),
             redis_url=redis_url,
             data=Path(self._environ.get("ULAK_DATA") or self._folder / ".ulak"),
             dedupe_days=dedupe,
             events_keep=top["events_keep"],
             data_keys=keys,
             metrics_token=metrics_token,
+            reconcile_after=tuple(top["reconcile_after"]),
         )
+
+    def _tell(self, found: Iterable[faults.Fault]) -> None:
+        for place, text in found:
+            self._fault(place, text)
 
     def _fault(self, place: str, text: str) -> None:
         self._faults.append(f"{place}: {text}" if place else text)
@@ -151,8 +158,6 @@ class _Reader:
             name: self._references.resolved(f"{place} api.{name}", value)
             for name, value in loaded.get("api", {}).items()
         }
-        if loaded.get("expected_token"):
-            self._references.token(f"{place} expected_token", loaded["expected_token"])
         own = provider.settings.account.fields.keys() - {"secrets"}
         account = Account(
             provider=provider.name,
@@ -161,6 +166,7 @@ class _Reader:
             secrets=self._references.secrets(place, loaded.get("secrets", [])),
             tokens=self._references.tokens(f"{place} token", loaded.get("token", ())),
             browser_tokens=self._references.tokens(f"{place} browser_token", loaded.get("browser_token", ())),
+            expected_tokens=self._references.tokens(f"{place} expected_token", loaded.get("expected_token", ())),
             result_url=loaded.get("result_url"),
             result_secret=self._references.one(f"{place} result_secret", loaded.get("result_secret")),
             relay=loaded.get("relay", False),
@@ -173,31 +179,8 @@ class _Reader:
             options={name: loaded.get(name) for name in own},
             api=api,
         )
-        self._check(place, provider, account, loaded)
+        self._tell(faults.of_account(place, provider, account, {name for name, value in loaded.items() if value}))
         return account
-
-    def _check(self, place: str, provider: Provider, account: Account, loaded: Mapping[str, Any]) -> None:
-        """Find what is wrong between the settings of one account."""
-        if {token.value for token in account.tokens} & {token.value for token in account.browser_tokens}:
-            self._fault(f"{place} browser_token", "must differ from token: the shopper can read it")
-        published = {text.encode() for text in provider.settings.published_secrets}
-        if not account.test and any(secret.value in published for secret in account.secrets):
-            self._fault(
-                f"{place} secrets", "is the provider's published test secret; set `test = true` or use your own"
-            )
-        if account.result_url and not loaded.get("result_secret"):
-            self._fault(f"{place} result_secret", "is required with result_url: it signs what the browser carries")
-        for needing in ("result_secret", "relay"):
-            if loaded.get(needing) and not account.result_url:
-                self._fault(f"{place} {needing}", "does nothing without result_url")
-        known = frozenset().union(*(channel.known for channel in provider.channels.values()))
-        for name in sorted(known & account.custom):
-            self._fault(f"{place} custom", f"{name} is the provider's own field, not yours")
-        credentials = account.secrets or _holds_secret(account.api)
-        if not account.test and _in_clear(str(account.api.get("base_url", ""))) and credentials:
-            self._fault(f"{place} api.base_url", "must be https: credentials would go in clear")
-        if account.confirm is not Confirm.NEVER and not account.api:
-            self._fault(f"{place} confirm", "needs [accounts.api]: without credentials nobody can be asked")
 
     def _route(self, number: int, entry: object) -> Route | None:
         place = f"routes[{number}]"
@@ -214,58 +197,13 @@ class _Reader:
             test=loaded["test"],
             min_trust=Level(loaded["min_trust"]),
             covers=frozenset(loaded["covers"]),
+            verdicts=frozenset(loaded["verdicts"]),
         )
-
-    def _compare_accounts(self, accounts: Iterable[Account]) -> None:
-        seen: set[tuple[str, str]] = set()
-        owners: dict[tuple[str, bytes], str] = {}
-        for account in accounts:
-            place = f"accounts {account.provider}/{account.slug}"
-            if (account.provider, account.slug) in seen:
-                self._fault(place, "is there twice; a slug may be used once a provider")
-            seen.add((account.provider, account.slug))
-            for secret in {*account.secrets, *account.tokens, *account.browser_tokens}:
-                owner = owners.setdefault((account.provider, secret.value), account.slug)
-                if owner != account.slug:
-                    self._fault(
-                        f"{place} {secret.key_id}",
-                        f"is also a secret of {account.provider}/{owner}: a callback for one would pass for the other",
-                    )
-
-    def _compare_routes(self, routes: Iterable[Route], slugs: set[str]) -> None:
-        names: set[str] = set()
-        for route in routes:
-            for found, there, what in (
-                (route.providers, set(BY_NAME), "provider"),
-                (route.accounts, slugs, "account of this configuration"),
-            ):
-                for name in sorted(set(found) - there - {"*"}):
-                    self._fault(f"routes {route.target.route}", f"{name} is the name of no {what}")
-            if route.target.route in names:
-                self._fault(f"routes {route.target.route}", "is there twice; job ids are made of the name")
-            names.add(route.target.route)
-            if route.target.queue == CONFIRM.queue:
-                self._fault(f"routes {route.target.route}", f"{CONFIRM.queue} is the queue of our own questions")
-
-    def _compare_holds(self, accounts: Iterable[Account], dedupe_days: int) -> None:
-        for account in accounts:
-            if dedupe_days and account.confirm_for > dedupe_days * DAY:
-                place = f"accounts {account.provider}/{account.slug} confirm_for"
-                self._fault(place, "is longer than dedupe_days: the fact would be forgotten")
 
 
 def _defaults(schema: Schema) -> dict[str, Any]:
     found = {name: one.load_default for name, one in schema.fields.items() if one.load_default is not missing}
     return {name: value() if callable(value) else value for name, value in found.items()}
-
-
-def _in_clear(address: str) -> bool:
-    parts = urlsplit(address)
-    return parts.scheme == "http" and parts.hostname not in {"127.0.0.1", "::1", "localhost"}
-
-
-def _holds_secret(settings: Mapping[str, object]) -> bool:
-    return any(isinstance(value, Secret) for value in settings.values())
 
 
 def _is_redis(address: str) -> bool:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
+from receiver.account import Account
 from receiver.event import Event, Kind, Statement, Trust, Why, fact_id, own_id
 from receiver.message import Level
 
@@ -136,7 +137,7 @@ def since(event: Event, found: Iterable[Statement], now: datetime) -> list[Event
         replace(
             event,
             says=replace(one, order_ref=one.order_ref or proven_order),
-            trust=Trust(Level.CONFIRMED, _stated(one)),
+            trust=Trust(Level.CONFIRMED, stated(one)),
             received_at=now,
             origin="confirmation",
             known_id=None,
@@ -184,8 +185,26 @@ def _covers(event: Event, proven: Statement, statement: Statement) -> tuple[str,
     return tuple(dict.fromkeys((*event.trust.covers, *now)))
 
 
-def _stated(says: Statement) -> tuple[str, ...]:
+def stated(says: Statement) -> tuple[str, ...]:
     return tuple(name for name, value in _values(says).items() if value is not None)
+
+
+def learned(says: Statement, account: Account, channel: str, now: datetime, order_ref: str | None = None) -> Event:
+    """
+    Return what the API states as an event of its own, found by reconciliation and proven by the API.
+
+    Where it names no order, the one that we asked with is given, and not among what is covered.
+    """
+    return Event(
+        provider=account.provider,
+        account=account.slug,
+        channel=channel,
+        test=account.test,
+        received_at=now,
+        trust=Trust(Level.CONFIRMED, stated(says)),
+        says=replace(says, order_ref=says.order_ref or order_ref),
+        origin="reconciliation",
+    )
 
 
 def _values(says: Statement) -> dict[str, object]:

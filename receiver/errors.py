@@ -9,6 +9,7 @@ ReceiverError
     Unverified              authenticity is not proven
   Quarantined               authentic, but we cannot read it: kept, alerted, answered as stored
   Unavailable               our fault: 503, the provider must try again
+  Stale                     what a decision rests on has changed since it was read: read it again
 
 An error carries a reason word and never a payload, a secret or free text.
 """
@@ -36,6 +37,10 @@ class Reason(StrEnum):
     BAD_SIGNATURE = "bad_signature"
     AMBIGUOUS_SIGNATURE = "ambiguous_signature"
     WRONG_APP = "wrong_app"
+    UNAUTHORIZED = "unauthorized"
+    FORBIDDEN = "forbidden"
+    BAD_ANNOUNCEMENT = "bad_announcement"
+    ALREADY_PAID = "already_paid"
     UNREADABLE_FIELD = "unreadable_field"
     CONFLICTING_FIELD = "conflicting_field"
     NORMALIZE_FAILED = "normalize_failed"
@@ -109,7 +114,7 @@ REASONS: Mapping[Reason, ReasonText] = {
     ),
     Reason.BAD_SIGNATURE: ReasonText(
         403,
-        "The provider's hash does not fit the fields under any secret of the account.",
+        "The provider's hash, or the token of one order, does not fit the fields under any secret of the account.",
         "Compare the secret with the provider's panel; if it is right, the callback was forged or changed on its way.",
     ),
     Reason.AMBIGUOUS_SIGNATURE: ReasonText(
@@ -121,6 +126,26 @@ REASONS: Mapping[Reason, ReasonText] = {
         403,
         "The callback names another application than the account's app_id.",
         "Compare app_id with the provider's panel, and the URL that the other application was given.",
+    ),
+    Reason.UNAUTHORIZED: ReasonText(
+        401,
+        "The bearer token is missing or is not this account's.",
+        "Send `Authorization: Bearer` and the account's expected_token.",
+    ),
+    Reason.FORBIDDEN: ReasonText(
+        403,
+        "Metrics are for this machine, or for who has the token.",
+        "Ask from this machine and past the proxy, or send `Authorization: Bearer` and the metrics_token.",
+    ),
+    Reason.BAD_ANNOUNCEMENT: ReasonText(
+        400,
+        "An announced order lacks a field, has one that is not known, or one of a wrong form.",
+        "Mend what `fields` of the answer names; docs/events.md lists the fields under Expected payments.",
+    ),
+    Reason.ALREADY_PAID: ReasonText(
+        409,
+        "The announced order is paid already, so another amount or currency was not taken.",
+        "Do not send the shopper to pay again; a further payment needs an order_ref of its own.",
     ),
     Reason.UNREADABLE_FIELD: ReasonText(
         200,
@@ -202,3 +227,7 @@ class Unavailable(_Reasoned):
     def __init__(self, reason: Reason, detail: str = "") -> None:
         super().__init__(reason)
         self.detail = detail
+
+
+class Stale(ReceiverError):
+    """What a decision rests on has changed since it was read, and nothing was written: read again, decide again."""

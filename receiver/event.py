@@ -89,6 +89,18 @@ class Why(StrEnum):
     UNCONFIRMED = "unconfirmed"
 
 
+class Verdict(StrEnum):
+    """What a payment is against the order that the shop announced; the event's ``expected``."""
+
+    MATCH = "match"
+    AMOUNT_UNPROVEN = "amount_unproven"  # equal, but the amount is not covered
+    UNDERPAID = "underpaid"
+    OVERPAID = "overpaid"
+    WRONG_CURRENCY = "wrong_currency"
+    UNKNOWN_ORDER = "unknown_order"
+    ALREADY_PAID = "already_paid"  # another payment took the order
+
+
 class Category(StrEnum):
     """Why a payment failed, in one list for all providers."""
 
@@ -218,6 +230,7 @@ class Event:
     custom: Mapping[str, str] = field(default_factory=dict, repr=False)
     raw: Mapping[str, str] = field(default_factory=dict, repr=False)
     origin: str = "callback"
+    expected: Verdict | None = None  # where the shop announces its orders (receiver.expecting)
     known_id: str | None = None  # of an event that was read back: its fact key is not in it
 
     @cached_property
@@ -266,7 +279,7 @@ class Event:
             "occurred_at_zone": says.occurred.zone if says.occurred else "none",
             "received_at": received,
             "trust": self.trust,
-            "expected": None,
+            "expected": self.expected,
             "replay": False,
             "custom": self.custom,
             "raw": self.raw,
@@ -329,6 +342,7 @@ def from_wire(wire: Mapping[str, Any]) -> Event:
         custom=data["custom"],
         raw=data["raw"],
         origin=data["origin"],
+        expected=Verdict(data["expected"]) if data["expected"] else None,
         known_id=wire["id"],
     )
 

@@ -6,9 +6,9 @@ from ipaddress import ip_address
 import orjson
 from flask import Flask, Request, Response, request
 
-from receiver import metrics, signing
+from receiver import metrics, signing, web
 from receiver.account import Secret
-from receiver.errors import Rejected, Unavailable
+from receiver.errors import Reason, Rejected, Unavailable
 
 _PROXY_HEADERS = ("Forwarded", "X-Forwarded-For", "X-Real-Ip")
 
@@ -28,7 +28,7 @@ def register(app: Flask, ready: Callable[[], None], metrics_token: Secret | None
 
     def exposition() -> Response:
         if not _may_read(request, metrics_token):
-            return _json(403, {"error": "forbidden", "hint": "from this machine, or with the bearer metrics_token"})
+            return web.refused(Reason.FORBIDDEN, ("Cache-Control", "no-store"))
         body, content_type = metrics.exposition()
         return Response(body, content_type=content_type)
 

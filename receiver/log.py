@@ -1,4 +1,4 @@
-"""One structured line a callback, as JSON on standard output. Nothing secret and nobody's data is ever in it."""
+"""One structured line a request, as JSON on standard output. Nothing secret and nobody's data is ever in it."""
 
 import logging
 import re
@@ -14,13 +14,13 @@ from receiver.message import Outcome
 
 @dataclass(slots=True)
 class Line:
-    """What is known of a callback while it is handled; names come from the configuration, words from our enums."""
+    """What is known of a request while it is handled; names come from the configuration, words from our enums."""
 
     request_id: str
     provider: str = ""
     account: str = ""
     channel: str = ""
-    outcome: Outcome = Outcome.REFUSED
+    outcome: str = Outcome.REFUSED
     reason: str = ""
     detail: str = ""  # field names of our own schemas, an error's class and place
     key_id: str = ""
@@ -30,14 +30,22 @@ class Line:
 _INVALID = "Invalid request"
 _ADDRESS = re.compile(r"/callbacks\S*", re.IGNORECASE)
 
-_LEVELS = {Outcome.QUARANTINED: "error", Outcome.UNAVAILABLE: "error", Outcome.REFUSED: "warning"}
+_LEVELS: dict[str, str] = {Outcome.QUARANTINED: "error", Outcome.UNAVAILABLE: "error", Outcome.REFUSED: "warning"}
 
 
 def callback(line: Line, milliseconds: float) -> None:
+    _line("callback", line, milliseconds)
+
+
+def announcement(line: Line, milliseconds: float) -> None:
+    _line("expected", line, milliseconds)
+
+
+def _line(event: str, line: Line, milliseconds: float) -> None:
     """Write the line: an error for what a person must look at, a warning for what was refused."""
     known: dict[str, Any] = {
         "level": _LEVELS.get(line.outcome, "info"),
-        "event": "callback",
+        "event": event,
         "request_id": line.request_id,
         "ms": round(milliseconds, 2),
         "provider": line.provider,

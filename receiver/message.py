@@ -131,6 +131,7 @@ class CallbackRequest:
     received_at: datetime  # aware, UTC
     request_id: str
     encoding: str = "utf-8"
+    source: str = field(default="", repr=False)  # the client's address; only a digest of it is ever kept
 
     def fields(self, *fallback: str) -> dict[str, Any]:
         """

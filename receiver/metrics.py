@@ -40,6 +40,9 @@ class PrometheusMetrics:
         self._strangers = Counter(
             "ulak_fields_unaccounted", "Fields that no table accounts for.", ("provider",), registry=registry
         )
+        self._announced = Counter(
+            "ulak_expected", "Announced orders by outcome.", ("provider", "account", "outcome"), registry=registry
+        )
         self._counters: dict[tuple[str, ...], prometheus_client.Counter] = {}
         self._timers: dict[str, prometheus_client.Histogram] = {}
 
@@ -60,6 +63,9 @@ class PrometheusMetrics:
         if counter is None:
             counter = self._counters[labels] = self._events.labels(*labels)
         counter.inc()
+
+    def expected(self, provider: str, account: str, outcome: str) -> None:
+        self._announced.labels(provider, account, outcome).inc()
 
     def unaccounted(self, provider: str, count: int) -> None:
         self._strangers.labels(provider).inc(count)

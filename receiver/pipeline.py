@@ -8,19 +8,20 @@ that our own code fails on, goes to quarantine and is answered as stored.
 import hashlib
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from marshmallow import ValidationError
 
-from receiver import redact, routing
-from receiver.account import Account, Confirm
-from receiver.errors import Quarantined, Reason, Unavailable
-from receiver.event import WEIGHTY, Event, Trust
+from receiver import redact
+from receiver.account import Account
+from receiver.errors import Quarantined, Reason, Unavailable, Unverified
+from receiver.event import Event, Statement, Trust
+from receiver.expecting import Expectation
 from receiver.log import Line
-from receiver.message import CallbackRequest, Level, Notification, Outcome, Reply
+from receiver.message import CallbackRequest, Notification, Outcome, Reply
+from receiver.placing import Placing, Sealed
 from receiver.ports import Channel, Entry, EventSink, Metrics, Provider, Receipt, Settled, Unreadable
-from receiver.routing import Route
 from receiver.seal import Sealer
 
 Kept = TypeVar("Kept")
@@ -28,16 +29,21 @@ Kept = TypeVar("Kept")
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a callback arrived; the token, where the channel has one, is already compared."""
+    """Where a callback arrived; the token, where the channel has one, is compared, and ``order`` is what it proved."""
 
     provider: Provider
     account: Account
     channel: Channel
     token_id: str = ""
+    order: str = ""
 
 
 class NoSpool:
     """Stands where a local spool will: keeps nothing, so that the provider is asked to try again."""
+
+    def expected(self, provider: str, account: str, order_ref: str) -> Expectation | None:
+        del provider, account, order_ref
+        raise Unavailable(Reason.REDIS_UNREACHABLE)
 
     def accept(self, entries: Sequence[Entry]) -> Sequence[Receipt]:
         del entries
@@ -56,7 +62,7 @@ class Pipeline:
     """Takes proven callbacks to the sink, or to the spool while the sink is away."""
 
     sink: EventSink
-    routes: Sequence[Route]
+    placing: Placing
     sealer: Sealer
     metrics: Metrics
     spool: EventSink
@@ -70,7 +76,7 @@ class Pipeline:
         except Quarantined as exc:
             settled = self._quarantine(exc.reason, request, endpoint, line)
         else:
-            settled = self._accept(events, request, account)
+            settled = self._accept(events, request, endpoint)
             line.events = [event.id for event in events]
         line.outcome = settled.outcome
         return provider.reply(settled, request, account)
@@ -98,22 +104,15 @@ class Pipeline:
             test=account.test,
             received_at=request.received_at,
             trust=Trust(note.level, note.covers),
-            says=says,
+            says=_of_order(says, endpoint.order),
             custom=redact.pass_through(note.fields, account),
             raw=redact.raw_copy(note.fields, channel.kept),
         )
 
-    def _accept(self, events: Sequence[Event], request: CallbackRequest, account: Account) -> Settled:
-        entries = [
-            Entry(
-                event,
-                routing.targets(event, self.routes),
-                self.sealer.seal(request, event.id),
-                hold=holds(event, account),
-            )
-            for event in events
-        ]
-        receipts, spooled = self._kept(lambda store: store.accept(entries))
+    def _accept(self, events: Sequence[Event], request: CallbackRequest, endpoint: Endpoint) -> Settled:
+        items = [Sealed(event, self.sealer.seal(request, event.id)) for event in events]
+        whose = (endpoint.provider, endpoint.account, request.source)
+        receipts, spooled = self._kept(lambda store: self.placing.accept(store, items, *whose))
         for event, receipt in zip(events, receipts, strict=True):
             if receipt.new:
                 self.metrics.event(event.provider, event.account, event.says.kind)
@@ -148,25 +147,22 @@ class Pipeline:
         channel = endpoint.channel
         if channel.any_name:
             return
-        strangers = sent.keys() - channel.known
+        strangers = sent.keys() - channel.known - endpoint.account.custom  # custom: the merchant's own names
         if strangers:
             self.metrics.unaccounted(endpoint.provider.name, len(strangers))
 
 
-def holds(event: Event, account: Account) -> bool:
+def _of_order(says: Statement, order: str) -> Statement:
     """
-    Say whether the fact waits for the provider's API (docs/events.md, Confirmation).
+    Give a statement the *order* that the token in the address proved; one that names another order is forged.
 
-    ``unproven`` holds what gives or takes something until status and amount are covered; for a subscription the status
-    is enough. A null amount is not covered.
+    The fact key stays as the provider's table has it: the same claim under the fixed token is the same fact.
     """
-    if account.confirm is Confirm.NEVER or event.trust.level is Level.CONFIRMED or event.says.kind not in WEIGHTY:
-        return False
-    if account.confirm is Confirm.ALWAYS:
-        return True
-    covers = event.trust.covers
-    paid = event.says.kind.startswith("subscription.") or ("amount" in covers and event.says.amount is not None)
-    return not ("status" in covers and paid)
+    if not order or says.order_ref == order:
+        return says
+    if says.order_ref:
+        raise Unverified(Reason.BAD_SIGNATURE)
+    return replace(says, order_ref=order)
 
 
 def place(exc: Exception) -> str:

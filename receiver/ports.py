@@ -10,6 +10,7 @@ from marshmallow import Schema
 
 from receiver.account import Account
 from receiver.event import Event, Statement
+from receiver.expecting import Expectation
 from receiver.message import CallbackRequest, Media, Notification, Outcome, Reply
 
 
@@ -41,6 +42,7 @@ class Channel:
     dropped: tuple[str, ...] = ()
     any_name: bool = False
     browser: bool = False
+    asks_at_once: bool = False  # the outcome is only ever known from the API, so it is asked without delay
     known: frozenset[str] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -94,6 +96,10 @@ class Provider(Protocol):
     def settings(self) -> SettingsSchemas: ...
     @property
     def scenarios(self) -> Mapping[str, Scenario]: ...
+    @property
+    def adds_commission(self) -> bool:
+        """Say whether a payment in instalments may be more than the order, by a commission that the shopper pays."""
+
     def verify(self, request: CallbackRequest, account: Account, token_id: str) -> Sequence[Notification]:
         """
         Prove the callback authentic, all of it, or raise Rejected (or Quarantined, where only the address is proven).
@@ -121,13 +127,40 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
+class Claim:
+    """What a verdict rests on: who had taken the announced order when it was read, and who takes it now; or nobody."""
+
+    expectation: str
+    seen: str = ""
+    takes: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A question to be asked in *after* seconds, given up after *lives*; ``watch`` is ``watching.Watch`` as JSON."""
+
+    id: str
+    after: int
+    lives: int
+    watch: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
-    """An event on its way to the store: its routes, and the exact request bytes, sealed."""
+    """
+    An event on its way to the store: its routes, and the exact request bytes, sealed.
+
+    ``ended`` are the watches that it ends, ``told`` those that are told of its kind; ``ask`` begins one.
+    """
 
     event: Event
     routes: Sequence[Target]
     request: bytes = field(repr=False)
     hold: bool = False
+    claim: Claim | None = None
+    ended: tuple[str, ...] = ()
+    told: tuple[str, ...] = ()
+    ask: Ask | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,14 +186,28 @@ class Unreadable:
 class EventSink(Protocol):
     """Where events are kept; the spool of a later version is a second one."""
 
+    def expected(self, provider: str, account: str, order_ref: str) -> Expectation | None:
+        """Return what the shop announced of this order; raise Unavailable where that cannot be told."""
+
     def accept(self, entries: Sequence[Entry]) -> Sequence[Receipt]:
-        """Dedupe, record and enqueue in one atomic step; raise Unavailable where that cannot be done."""
+        """Dedupe, record and enqueue in one atomic step; raise Unavailable where that fails, Stale by a Claim."""
 
     def quarantine(self, unreadable: Unreadable) -> None:
         """Keep it once; raise Unavailable where that cannot be done."""
 
     def refuse(self, provider: str, account: str, channel: str, reason: str, request_id: str) -> None:
         """Note a refusal for people to look at; never raises and never delays the answer for long."""
+
+
+class HoldingSink(EventSink, Protocol):
+    """A store that also lets go of what it held."""
+
+    def release(self, entries: Sequence[Entry]) -> Sequence[Receipt]:
+        """
+        Give out facts that were held: once, however often it is called.
+
+        A receipt that is neither new nor released says that the fact is not held (any more).
+        """
 
 
 class Metrics(Protocol):

@@ -21,6 +21,7 @@ Environ = dict[str, Any]
 
 LIMIT = 64 * 1024
 _DRAINED = 1024 * 1024
+_NEAR = frozenset({"", "127.0.0.1", "::1"})  # a unix socket has no address
 _STALLED = 5.0  # seconds without a byte; shorter than gunicorn's own time-out for a worker
 _ENCODINGS = {
     "": "utf-8",
@@ -51,7 +52,19 @@ def read(environ: Environ, channel: Channel, request_id: str) -> CallbackRequest
         received_at=datetime.now(UTC),
         request_id=request_id,
         encoding=encoding,
+        source=_source(environ),
     )
+
+
+def _source(environ: Environ) -> str:
+    """
+    Return the client's address, as our own proxy names it where one stands before us on this machine.
+
+    The last entry of the header is the proxy's; what stands before it, anybody may have written.
+    """
+    peer: str = environ.get("REMOTE_ADDR", "")
+    named = environ.get("HTTP_X_FORWARDED_FOR", "").rpartition(",")[2].strip() if peer in _NEAR else ""
+    return (named or peer)[:64]
 
 
 def _media(environ: Environ, channel: Channel) -> tuple[Media, str]:

@@ -4,12 +4,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
-from receiver.event import Event
+from receiver.account import Account
+from receiver.event import Event, Kind, Verdict
+from receiver.expecting import JUDGED
 from receiver.message import Level
 from receiver.ports import Target
 
 # Where a held fact goes: a worker asks the provider's API. Capitals keep its job ids apart from any route's.
 CONFIRM = Target("CONFIRM", "ulak-confirm", "workers.confirm.confirm")
+# Where it is asked about what is open: the same workers, so that all questions share one budget and one transport.
+ASK = Target("ASK", CONFIRM.queue, "workers.reconcile.ask")
+NO_VERDICT = "none"  # what a route calls an event without a verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +28,7 @@ class Route:
     test: str = "both"  # "live", "test" or "both"
     min_trust: Level = Level.ROUTE
     covers: frozenset[str] = frozenset()
+    verdicts: frozenset[str] = frozenset()  # empty: any, and none
 
     def takes(self, event: Event) -> bool:
         return (
@@ -32,7 +38,25 @@ class Route:
             and (self.test == "both" or event.test == (self.test == "test"))
             and event.trust.level.rank >= self.min_trust.rank
             and self.covers.issubset(event.trust.covers)
+            and (not self.verdicts or (event.expected or NO_VERDICT) in self.verdicts)
         )
+
+
+def unrouted(account: Account, kind: Kind, routes: Iterable[Route]) -> set[str]:
+    """Return the verdicts on events of *kind* that no route takes, where one of its routes chooses among them."""
+    fitting = [
+        route
+        for route in routes
+        if _fits(kind, route.kinds)
+        and _fits(account.provider, route.providers)
+        and _fits(account.slug, route.accounts)
+        and (route.test == "both" or account.test == (route.test == "test"))
+    ]
+    if not fitting or not all(route.verdicts for route in fitting):
+        return set()
+    judged = account.expected_tokens and kind in JUDGED
+    possible = {NO_VERDICT} | ({verdict.value for verdict in Verdict} if judged else set())
+    return possible.difference(*(route.verdicts for route in fitting))
 
 
 @lru_cache(maxsize=1024)

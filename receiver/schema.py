@@ -21,7 +21,7 @@ from receiver.money import Money
 # Turkey has kept UTC+03:00 all year since 2016; older callbacks do not come.
 TURKEY = timezone(timedelta(hours=3))
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # and halves of surrogate pairs, which are no text
 _AMOUNT = re.compile(r"(0|[1-9][0-9]{0,14})(\.[0-9]{1,8}|,[0-9]{1,2})?", re.ASCII)
 _REFERENCE = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*|file:.+", re.ASCII)
 _SMALL = re.compile(r"[0-9]{1,2}", re.ASCII)
@@ -137,6 +137,26 @@ class Installments(fields.Field[Any]):
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> int | None:
         del attr, data, kwargs
         return (int(value) or 1) if isinstance(value, str) and _SMALL.fullmatch(value) else None
+
+
+class Setting(fields.String):
+    """
+    Text of a provider's own settings, stripped; an *optional* one is empty where left out, any other never.
+
+    Nobody would find a blank one before the first callback, or the first question to the API, fails.
+    """
+
+    def __init__(self, *, optional: bool = False) -> None:
+        if optional:
+            super().__init__(load_default="")
+        else:
+            super().__init__(required=True)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
+        text = str(super()._deserialize(value, attr, data, **kwargs)).strip()
+        if self.required and not text:
+            raise ValidationError("must not be empty")
+        return text
 
 
 class SecretRef(fields.Field[Any]):

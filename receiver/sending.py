@@ -34,9 +34,7 @@ class Sending:
     @classmethod
     def plan(cls, settings: Settings, provider: str, scenario: str, options: Mapping[str, Any]) -> Self:
         """Look everything up; raise LookupError with a sentence that lists what there is."""
-        known = BY_NAME.get(provider)
-        if known is None:
-            raise LookupError(f"no provider is called {provider!r}; there are {', '.join(BY_NAME)}")
+        known = _provider(provider)
         found = known.scenarios.get(scenario)
         if found is None:
             raise LookupError(f"{provider} has no scenario {scenario!r}; there are {', '.join(known.scenarios)}")
@@ -48,7 +46,7 @@ class Sending:
             changes[name] = value
         return cls(
             provider=known,
-            account=_account(settings, provider, options["slug"]),
+            account=account_of(settings, provider, options["slug"]),
             channel=known.channels[found.channel],
             name=scenario,
             scenario=found,
@@ -96,7 +94,25 @@ class Sending:
             }
 
 
-def _account(settings: Settings, provider: str, slug: str | None) -> Account:
+def callback_path(settings: Settings, provider: str, channel: str, slug: str | None, order: str | None) -> str:
+    """Return the path of one channel with its secret token; raise LookupError or ValueError with a sentence."""
+    known = _provider(provider)
+    found = known.channels.get(channel)
+    if found is None:
+        raise LookupError(f"{provider} has no channel {channel!r}; there are {', '.join(known.channels)}")
+    return simulate.path(account_of(settings, provider, slug), found, order)
+
+
+def _provider(name: str) -> Provider:
+    known = BY_NAME.get(name)
+    if known is None:
+        raise LookupError(f"no provider is called {name!r}; there are {', '.join(BY_NAME)}")
+    return known
+
+
+def account_of(settings: Settings, provider: str, slug: str | None) -> Account:
+    """Return the account, which needs no *slug* where there is but one; raise LookupError with a sentence."""
+    _provider(provider)
     slugs = [known for name, known in settings.accounts if name == provider]
     if slug is None and len(slugs) == 1:
         slug = slugs[0]

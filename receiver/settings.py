@@ -2,20 +2,23 @@
 
 import re
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate
 
 from receiver.account import Reference
-from receiver.event import Kind
+from receiver.event import Kind, Verdict
 from receiver.message import Level
 from receiver.ports import Provider
+from receiver.routing import NO_VERDICT
 from receiver.schema import SecretRef, SettingsSchema
 
 SLUG = validate.Regexp(r"^[a-z0-9_-]{1,32}\Z", error="must be 1 to 32 of a-z, 0-9, `_` and `-`")
 _UNITS = {"s": 1, "min": 60, "m": 60, "h": 3600, "d": 24 * 3600}
 _DURATION = re.compile(r"([0-9]{1,6}) ?(s|min|m|h|d)", re.ASCII)
 _KINDS = {"*"} | {kind.value for kind in Kind} | {kind.value.partition(".")[0] + ".*" for kind in Kind}
+_VERDICTS = [*(verdict.value for verdict in Verdict), NO_VERDICT]
 _COVERS = {"status", "amount", "order_ref", "payment_ref", "customer.ref"}
 
 
@@ -68,7 +71,7 @@ class AccountSchema(SettingsSchema):
     confirm = fields.String(load_default=None, validate=validate.OneOf(["never", "unproven", "always"]))
     confirm_for = Duration(load_default=24 * 3600)
     unconfirmed = fields.String(load_default="hold", validate=validate.OneOf(["hold", "release"]))
-    expected_token = SecretRef(load_default=None)
+    expected_token = SecretRefs(load_default=())
     personal = fields.String(load_default="masked", validate=validate.OneOf(["masked", "clear"]))
     custom = fields.List(fields.String(), load_default=list)
 
@@ -111,10 +114,16 @@ class RouteSchema(SettingsSchema):
     test = fields.String(load_default="both", validate=validate.OneOf(["live", "test", "both"]))
     min_trust = fields.String(load_default="route", validate=validate.OneOf([level.value for level in Level]))
     covers = fields.List(fields.String(validate=validate.OneOf(sorted(_COVERS))), load_default=list)
+    verdicts = fields.List(fields.String(validate=validate.OneOf(_VERDICTS)), load_default=list)
     mode = fields.String(
         load_default="each",
         validate=validate.OneOf(["each"], error="only `each` is built in this version; `stream` and `batch` follow"),
     )
+
+
+def _rising(spans: list[int]) -> None:
+    if not spans or spans[0] < 1 or any(later <= earlier for earlier, later in pairwise(spans)):
+        raise ValidationError("must be at least one span, each longer than the one before, and none of nothing")
 
 
 class TopSchema(SettingsSchema):
@@ -122,3 +131,6 @@ class TopSchema(SettingsSchema):
     events_keep = Duration(load_default=24 * 3600)
     data_key = SecretRefs()
     metrics_token = SecretRef()
+    reconcile_after = fields.List(
+        Duration(), load_default=lambda: [120, 600, 3600, 6 * 3600, 24 * 3600], validate=_rising
+    )

@@ -11,6 +11,7 @@ from urllib.parse import urlencode, urlsplit
 
 import orjson
 
+from receiver import browser
 from receiver.account import Account
 from receiver.message import CallbackRequest, Media, decode_json, decode_pairs
 from receiver.ports import Channel, Provider, Scenario, Token
@@ -27,8 +28,14 @@ class Answer:
     location: str | None
 
 
-def path(account: Account, channel: Channel) -> str:
-    """Return the callback path of *channel*, with the account's newest token where it has one."""
+def path(account: Account, channel: Channel, order: str | None = None) -> str:
+    """
+    Return the callback path of *channel*, with the account's newest token where it has one.
+
+    With *order* the token is for that order alone; raise ValueError where there can be none.
+    """
+    if order is not None and channel.token is not Token.BROWSER:
+        raise ValueError(f"{channel.name} has no browser_token, so there is none for one order either")
     tokens = {
         Token.ROUTE: account.tokens,
         Token.OPTIONAL: account.tokens,
@@ -36,6 +43,8 @@ def path(account: Account, channel: Channel) -> str:
         Token.NONE: (),
     }[channel.token]
     steps = ["", "callbacks", account.provider, account.slug, channel.name]
+    if order is not None:
+        return "/".join([*steps, browser.order_token(tokens[0].value, order)])
     return "/".join(steps + [token.value.decode() for token in tokens[:1]])
 
 

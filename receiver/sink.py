@@ -10,8 +10,9 @@ import os
 import re
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
+from enum import IntEnum
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,10 +23,13 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from rq.job import Job
 from rq.queue import Queue
+from rq.registry import ScheduledJobRegistry
 
-from receiver.errors import Reason, Unavailable
-from receiver.ports import Entry, Receipt, Unreadable
-from receiver.routing import CONFIRM
+from receiver.errors import Reason, Stale, Unavailable
+from receiver.expecting import Expectation, order_id
+from receiver.money import Money
+from receiver.ports import Ask, Claim, Entry, Receipt, Unreadable
+from receiver.routing import ASK, CONFIRM
 
 EVENTS = "ulak:events"
 HELD = "ulak:held"
@@ -33,6 +37,8 @@ QUARANTINE = "ulak:quarantine"
 REFUSED = "ulak:refused"
 FULL = "ulak:full"
 FACT = "ulak:fact:"
+EXPECTED = "ulak:expected:"
+WATCH = "ulak:watch:"
 _SEEN = "ulak:quarantine:seen:"
 _PROBE = "ulak:probe"
 
@@ -51,18 +57,31 @@ _REFUSE_PAUSE = 5.0  # seconds of silence after a failure
 _REFUSE_EVERY = 0.05  # seconds; a flood of refusals must not become a flood of writes
 
 _DONE, _RELEASED, _HELD = 0, 1, 2
-_IS_FULL, _FOREIGN = -1, -2
+_IS_FULL, _FOREIGN, _STALE = -1, -2, -3
+_NO_CLAIM = Claim("")
+_NO_ASK = Ask("", 0, 0, b"")
 
 _ERROR_WORD = re.compile(r"(?:^|: -)([A-Z]{3,})(?= )")
+
+_LONG = 10 * 365 * 24 * 3600
 
 Mode = Literal["new", "hold", "release"]
 
 
-class _Script:
-    """A Lua script that is sent by its digest, and by its text where Redis does not know it (again)."""
+class Announced(IntEnum):
+    """What became of an announcement."""
 
-    def __init__(self, name: str) -> None:
-        self._text = (Path(__file__).parent / name).read_text("utf-8")
+    NEW = 0
+    SAME = 1
+    CHANGED = 2
+    PAID = 3  # with another amount: it stays as it was
+
+
+class _Script:
+    """A Lua script of one file or several, sent by its digest, and by its text where Redis does not know it (again)."""
+
+    def __init__(self, *names: str) -> None:
+        self._text = "".join((Path(__file__).parent / name).read_text("utf-8") for name in names)
         self._sha = hashlib.sha1(self._text.encode(), usedforsecurity=False).hexdigest()
 
     def call(self, wire: "_Wire", keys: Sequence[str], args: Sequence[Any]) -> Any:
@@ -127,18 +146,24 @@ class RedisSink:
         self._client = client
         self._wire = _Wire(client)
         self._ttl = str(dedupe_days * 24 * 3600)
-        self._accept = _Script("accept.lua")
+        self._accept = _Script("jobs.lua", "accept.lua")
+        self._expect = _Script("jobs.lua", "expect.lua")
         self._quarantine = _Script("quarantine.lua")
         self._job_settings = (
+            self._ttl,
             Queue.redis_queue_namespace_prefix,
             Job.redis_job_namespace_prefix,
+            Queue.redis_queues_keys,
             JOB_TIMEOUT,
             JOB_RESULT_TTL,
             JOB_FAILURE_TTL,
             len(JOB_RETRY_PAUSES),
             orjson.dumps(JOB_RETRY_PAUSES),
+            ASK.queue,
+            ScheduledJobRegistry.key_template.format(ASK.queue),
+            ASK.job,
+            WATCH,
         )
-        self._keys = (EVENTS, HELD, FULL, Queue.redis_queues_keys)
         self._refuse_again = 0.0
         self._ready_until = 0.0
 
@@ -146,32 +171,66 @@ class RedisSink:
         return self._store((entry, "hold" if entry.hold else "new") for entry in entries)
 
     def release(self, entries: Sequence[Entry]) -> Sequence[Receipt]:
-        """
-        Give out facts that were held: once, however often it is called.
-
-        A receipt that is neither new nor released says that the fact is not held (any more).
-        """
         return self._store((entry, "release") for entry in entries)
 
     def _store(self, entries: Iterable[tuple[Entry, Mode]]) -> Sequence[Receipt]:
         args: list[Any] = []
         modes: list[Mode] = []
         for entry, mode in entries:
-            event = entry.event
+            event, claim, ask = entry.event, entry.claim or _NO_CLAIM, entry.ask or _NO_ASK
             modes.append(mode)
             routes = orjson.dumps([target.route for target in entry.routes])
             # What is held has one job, the question to the provider's API; its routes come when it is released.
             jobs = (CONFIRM,) if mode == "hold" else entry.routes
-            args += (FACT + event.id, mode, event.to_json(), routes, entry.request, len(jobs))
+            args += (FACT + event.id, mode, event.says.kind, event.to_json(), routes, entry.request, len(jobs))
             for target in jobs:
                 args += (f"{event.id}-{target.route}", target.queue, target.job)
-        # RQ's own way to write a moment.
-        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-        states = self._run(self._accept, self._keys, (now, self._ttl, *self._job_settings, len(modes), *args))
+            order = EXPECTED + claim.expectation if claim.expectation else ""
+            args += (order, claim.seen, claim.takes, len(entry.ended), *entry.ended, len(entry.told), *entry.told)
+            args += (ask.id, ask.after, ask.lives, ask.watch)
+        states = self._run(self._accept, (EVENTS, HELD, FULL), (*self._now(), len(modes), *args))
         return [
             Receipt(new=state == _DONE, released=mode != "hold" if state == _DONE else state == _RELEASED)
             for state, mode in zip(states, modes, strict=True)
         ]
+
+    def _now(self) -> tuple[Any, ...]:
+        """Return what jobs.lua wants first: the time in RQ's own writing and in Unix seconds, and how jobs are kept."""
+        now = datetime.now(UTC)
+        return (now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"), f"{now.timestamp():.3f}", *self._job_settings)
+
+    def expected(self, provider: str, account: str, order_ref: str) -> Expectation | None:
+        found: Any = self._called(
+            lambda: self._wire.call(
+                "HMGET",
+                EXPECTED + order_id(provider, account, order_ref),
+                *("minor", "currency", "deadline", "announced_at", "taken"),
+            )
+        )
+        if found[0] is None:
+            return None
+        minor, currency, deadline, announced_at, taken = (value.decode() if value else "" for value in found)
+        times = (datetime.fromisoformat(deadline), datetime.fromisoformat(announced_at))
+        return Expectation(provider, account, order_ref, Money(int(minor), currency), *times, taken=taken)
+
+    def expect(self, known: Expectation, ask: Ask | None) -> Announced:
+        """
+        Keep what the shop announced for ``dedupe_days`` after its deadline, and begin to ask for it.
+
+        Raise Unavailable where it cannot be kept. What is paid stays as it was announced.
+        """
+        asked = ask or _NO_ASK
+        lives = int(self._ttl) or _LONG
+        own = (
+            known.amount.minor,
+            known.amount.currency,
+            known.deadline.isoformat(),
+            known.announced_at.isoformat(),
+            lives + int((known.deadline - known.announced_at).total_seconds()),
+            *(asked.id, asked.after, asked.lives, asked.watch),
+        )
+        (state,) = self._run(self._expect, (EXPECTED + known.id, FULL), (*self._now(), *own))
+        return Announced(state)
 
     def quarantine(self, unreadable: Unreadable) -> None:
         callback = unreadable.callback
@@ -224,15 +283,20 @@ class RedisSink:
         self._ready_until = time.monotonic() + 1.0
 
     def _run(self, script: _Script, keys: Sequence[str], args: Sequence[Any]) -> list[int]:
-        try:
-            answer = script.call(self._wire, keys, args)
-        except redis.exceptions.RedisError as exc:
-            raise _unavailable(exc) from None
+        answer = self._called(lambda: script.call(self._wire, keys, args))
         if answer == _IS_FULL:
             raise Unavailable(Reason.REDIS_FULL)
         if answer == _FOREIGN:
             raise Unavailable(Reason.REDIS_REFUSED, "a ulak or rq key has a foreign type")
+        if answer == _STALE:
+            raise Stale
         return list(answer) if isinstance(answer, list) else [answer]
+
+    def _called(self, call: Callable[[], Any]) -> Any:
+        try:
+            return call()
+        except redis.exceptions.RedisError as exc:
+            raise _unavailable(exc) from None
 
 
 def _unavailable(exc: redis.exceptions.RedisError) -> Unavailable:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 RETRY_AFTER = "30"  # seconds
 _PREFIX = "/callbacks/"
 _STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
-_OPEN_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
+_OPEN_PATHS = frozenset({"/healthz", "/readyz", "/metrics", "/expected"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +89,15 @@ class CallbackView:
             if token:
                 raise UnknownEndpoint(Reason.BAD_TOKEN)
             return Endpoint(provider, account, channel)
+        order = ""
         try:
-            secret, _ = signing.match(wanted, token, lambda known: known.value)
+            if channel.token is Token.BROWSER:
+                secret, order = browser.proven(wanted, token)
+            else:
+                secret, _ = signing.match(wanted, token, lambda known: known.value)
         except Rejected:
             raise UnknownEndpoint(Reason.BAD_TOKEN) from None
-        return Endpoint(provider, account, channel, secret.key_id)
+        return Endpoint(provider, account, channel, secret.key_id, order)
 
     def _refused(self, reason: Reason, line: log.Line, endpoint: Endpoint | None) -> Reply:
         line.reason = reason.value
@@ -113,9 +117,12 @@ class CallbackView:
         return refusal(status, word, line.request_id, headers)
 
 
-def refusal(status: int, word: str, request_id: str, headers: tuple[tuple[str, str], ...] = ()) -> Reply:
-    """A reason word, a request id, and nothing else."""
-    return Reply(status, orjson.dumps({"error": word, "request_id": request_id}), "application/json", headers)
+def refusal(
+    status: int, word: str, request_id: str, headers: tuple[tuple[str, str], ...] = (), **more: object
+) -> Reply:
+    """A reason word, a request id, and nothing else but what is named."""
+    body = orjson.dumps({"error": word, "request_id": request_id, **more})
+    return Reply(status, body, "application/json", headers)
 
 
 class Entrance:
@@ -166,16 +173,17 @@ def register(app: Flask, view: CallbackView) -> None:
 
 def _other(exc: Exception) -> Response:
     """Answer what no callback view answered; a fault of ours is 503, and the log names its place."""
-    request_id = os.urandom(16).hex()
     if not isinstance(exc, HTTPException) or (exc.code or 500) >= 500:
-        log.note("fault", request_id=request_id, detail=place(exc))
-        headers: tuple[tuple[str, str], ...] = (("Retry-After", RETRY_AFTER),)
-        return _response(refusal(503, Reason.INTERNAL_ERROR.value, request_id, headers), request_id)
+        answer = refused(Reason.INTERNAL_ERROR, ("Retry-After", RETRY_AFTER))
+        log.note("fault", request_id=answer.headers["X-Request-Id"], detail=place(exc))
+        return answer
     reason = Reason.METHOD_NOT_ALLOWED if exc.code == 405 else Reason.NOT_FOUND
-    headers = tuple((name, value) for name, value in exc.get_headers() if name == "Allow")
-    return _response(refusal(REASONS[reason].status, reason.value, request_id, headers), request_id)
+    return refused(reason, *((name, value) for name, value in exc.get_headers() if name == "Allow"))
 
 
-def _response(reply: Reply, request_id: str) -> Response:
-    headers = [("X-Request-Id", request_id), *reply.headers]
-    return Response(reply.body, reply.status, headers, content_type=reply.content_type)
+def refused(reason: Reason, *headers: tuple[str, str]) -> Response:
+    """Answer what is beside the callbacks in the same words: a reason, a request id of its own, and nothing else."""
+    request_id = os.urandom(16).hex()
+    reply = refusal(REASONS[reason].status, reason.value, request_id, headers)
+    named = [("X-Request-Id", request_id), *reply.headers]
+    return Response(reply.body, reply.status, named, content_type=reply.content_type)

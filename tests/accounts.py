@@ -63,6 +63,8 @@ def account_of(provider: str, **changed: Any) -> Account:
     """Return the provider's test account with some settings changed: the account's own fields, or the provider's."""
     base = ACCOUNTS[provider]
     own = {name: changed.pop(name) for name in set(changed) & (_FIELDS | {"secrets", "tokens", "browser_tokens"})}
+    if "custom" in own:
+        own["custom"] = frozenset(own["custom"])
     return replace(base, **own, options={**base.options, **changed})
 
 

@@ -8,6 +8,7 @@ ENV = {
     "OLD": "own-secret-of-last-year",
     "TOKEN": "route-token-0123456789",
     "TOKEN2": "route-token-9876543210",
+    "EXPECTED": "expected-token-0123456789",
     "BROWSER": "browser-token-0123456789",
     "SHORT": "short-token",
     "SIGNS": "token/with?signs&0123456789",
@@ -83,6 +84,45 @@ REFUSED: list[tuple[str, str, str]] = [
     ("token with letters outside ASCII", PAYNET.replace("env:TOKEN", "env:LETTERS"), "part of a URL"),
     ("short metrics token", 'metrics_token = "env:SHORT"\n' + PAYNET, "metrics_token: is shorter"),
     ("short expected token", PAYNET + 'expected_token = "env:SHORT"\n', "expected_token: is shorter"),
+    ("expected token that stands in a URL", PAYNET + 'expected_token = "env:TOKEN"\n', "must differ from token and"),
+    (
+        "expected token that a shopper can read",
+        PAYNET + 'expected_token = ["env:EXPECTED", "env:BROWSER"]\n',
+        "expected_token: must differ from token and browser_token",
+    ),
+    (
+        "one expected token in two accounts",
+        PARATIKA
+        + 'expected_token = "env:EXPECTED"\n'
+        + PARATIKA.replace('"shop"', '"other"').replace("SANDBOX", "OWN")
+        + 'expected_token = "env:EXPECTED"\n',
+        "env:EXPECTED: is also a secret of paratika/shop",
+    ),
+    ("no expected token in the list", PARATIKA + "expected_token = []\n", "expected_token: must name at least one"),
+    (
+        "no route for the other verdicts",
+        PARATIKA + 'expected_token = "env:EXPECTED"\n' + ROUTE + 'verdicts = ["match", "none"]\n',
+        "no route takes the verdicts already_paid, amount_unproven, overpaid, underpaid, unknown_order, wrong_currency",
+    ),
+    (
+        "no route for what is not held against an announcement",
+        PARATIKA + ROUTE + 'verdicts = ["match"]\n',
+        "for accounts paratika/shop: no route takes the verdicts none; add one without `verdicts`",
+    ),
+    (
+        "a route for the rest that takes another account",
+        PARATIKA
+        + PAYNET.replace('"shop"', '"other"')
+        + ROUTE
+        + 'verdicts = ["match"]\n'
+        + ROUTE.replace('"orders"', '"rest"')
+        + 'accounts = ["other"]\n',
+        "for accounts paratika/shop: no route takes the verdicts none",
+    ),
+    ("route of an unknown verdict", PARATIKA + ROUTE + 'verdicts = ["paid"]\n', "verdicts[0]: Must be one of"),
+    ("times to ask that do not grow", 'reconcile_after = ["10 min", "2 min"]\n' + PARATIKA, "reconcile_after: must be"),
+    ("no time to ask", "reconcile_after = []\n" + PARATIKA, "reconcile_after: must be at least one span"),
+    ("a time to ask of nothing", 'reconcile_after = ["0 s"]\n' + PARATIKA, "reconcile_after: must be"),
     ("result without its secret", PARATIKA + 'result_url = "https://shop.example/r"\n', "result_secret: is required"),
     (
         "result with a fragment",

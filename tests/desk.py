@@ -10,6 +10,7 @@ from werkzeug.test import TestResponse
 from receiver import web
 from receiver.account import Account
 from receiver.pipeline import NoSpool, Pipeline
+from receiver.placing import Placing
 from receiver.ports import EventSink, Target
 from receiver.providers import BY_NAME
 from receiver.routing import Route
@@ -36,7 +37,7 @@ class Desk:
     def __post_init__(self) -> None:
         app = Flask("ulak", static_folder=None)
         known = {(account.provider, account.slug): account for account in self.accounts}
-        pipeline = Pipeline(self.sink, self.routes, Sealer(), self.metrics, self.spool)
+        pipeline = Pipeline(self.sink, Placing(self.routes, 120), Sealer(), self.metrics, self.spool)
         web.register(app, web.CallbackView(BY_NAME, known, pipeline))
         self.client = app.test_client()
 

@@ -1,10 +1,11 @@
 """A store and a counter in memory: real ones, small enough to be read, in place of mocks."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from receiver.errors import Unavailable
+from receiver.errors import Stale, Unavailable
 from receiver.event import Event
+from receiver.expecting import Expectation, order_id
 from receiver.ports import Entry, Receipt, Unreadable
 
 
@@ -14,6 +15,7 @@ class MemorySink:
 
     away: Unavailable | None = None
     entries: dict[str, Entry] = field(default_factory=dict)
+    announced: dict[str, Expectation] = field(default_factory=dict)
     quarantined: dict[str, Unreadable] = field(default_factory=dict)
     refused: list[tuple[str, str, str, str]] = field(default_factory=list)
 
@@ -25,13 +27,23 @@ class MemorySink:
     def kept(self) -> int:
         return len(self.entries) + len(self.quarantined)
 
+    def expected(self, provider: str, account: str, order_ref: str) -> Expectation | None:
+        if self.away:
+            raise self.away
+        return self.announced.get(order_id(provider, account, order_ref))
+
     def accept(self, entries: Sequence[Entry]) -> Sequence[Receipt]:
         if self.away:
             raise self.away
+        for claim in (entry.claim for entry in entries if entry.claim):
+            known = self.announced[claim.expectation]
+            if known.taken != claim.seen:
+                raise Stale
+            self.announced[claim.expectation] = replace(known, taken=claim.takes or known.taken)
         receipts = []
         for entry in entries:
-            known = self.entries.setdefault(entry.event.id, entry)
-            receipts.append(Receipt(new=known is entry, released=not known.hold))
+            kept = self.entries.setdefault(entry.event.id, entry)
+            receipts.append(Receipt(new=kept is entry, released=not kept.hold))
         return receipts
 
     def quarantine(self, unreadable: Unreadable) -> None:

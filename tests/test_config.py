@@ -4,12 +4,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from marshmallow import fields
 
 from receiver import config
 from receiver.account import Confirm
 from receiver.errors import ConfigError
 from receiver.message import Level
-from receiver.ports import Target
+from receiver.ports import Provider, Target
+from receiver.providers import PROVIDERS
 from tests.accounts import SANDBOX
 from tests.config_files import ENV, PARATIKA, PAYGURU, PAYNET, PHS, REFUSED, ROUTE
 
@@ -158,6 +160,32 @@ def test_a_route_is_read(path: Path) -> None:
 @pytest.mark.parametrize(("text", "words"), [case[1:] for case in REFUSED], ids=[case[0] for case in REFUSED])
 def test_a_bad_configuration_is_refused(path: Path, text: str, words: str) -> None:
     assert any(words in fault for fault in faults(path, text)), faults(path, text)
+
+
+@pytest.mark.parametrize("provider", PROVIDERS, ids=lambda provider: str(provider.name))
+@pytest.mark.parametrize("blank", ["", " ", "\t\n", "\u00a0"])
+def test_a_required_text_of_a_provider_is_never_blank(provider: Provider, blank: str) -> None:
+    schemas = provider.settings.account, provider.settings.api
+    texts = [(schema, name) for schema in schemas for name, one in schema.fields.items() if _is_text(one)]
+
+    assert texts
+    for schema, name in texts:
+        told = schema.validate({name: blank})
+        assert (name, 1) == (name, len(told.get(name, ())))
+        assert "Missing" not in repr(told[name])
+
+
+def _is_text(one: fields.Field[Any]) -> bool:
+    return isinstance(one, fields.String) and one.required
+
+
+def test_an_account_with_a_blank_number_is_refused_and_blanks_around_one_are_taken_off(path: Path) -> None:
+    api = '[accounts.api]\nbase_url = "https://api.example"\nserver_ip = "{}"\n'
+
+    assert only_fault(path, PHS + api.format(" ")) == "accounts[0] payguru-phs/shop api.server_ip: must not be empty"
+    assert only_fault(path, PHS.replace('"123"', '""')).endswith("merchant_id: must not be empty")
+    account = load(path, PHS.replace('"123"', '" 123 "') + api.format("10.0.0.7 ")).accounts["payguru-phs", "shop"]
+    assert (account.options["merchant_id"], account.api["server_ip"]) == ("123", "10.0.0.7")
 
 
 def test_every_fault_is_told_at_once_with_its_place(path: Path) -> None:

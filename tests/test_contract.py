@@ -222,6 +222,17 @@ def test_an_undeclared_field_is_not_read_but_counted(vector: Vector) -> None:
     assert more.metrics.strangers.get(vector.provider, 0) == before + (0 if channel.any_name else 2)
 
 
+@pytest.mark.parametrize("vector", [vector for vector in readable() if vector.fields and not whole(vector)], ids=str)
+def test_an_own_key_that_the_account_lets_through_is_no_stranger(vector: Vector) -> None:
+    allowed = vector.the_account().custom | {"zzOwn"}
+    plain, more = vector.desk(), replace(vector, account={**vector.account, "custom": allowed}).desk()
+    vector.changed().send(plain)
+    vector.changed(zzOwn="B-7").send(more)
+
+    assert more.says["data"]["custom"]["zzOwn"] == "B-7"
+    assert more.metrics.strangers == plain.metrics.strangers
+
+
 @pytest.mark.parametrize("vector", [vector for vector in readable("paratika") if "SD_SHA512" in vector.fields], ids=str)
 def test_the_legacy_hash_is_never_read(vector: Vector) -> None:
     with_it, without = vector.desk(), vector.desk()
@@ -382,7 +393,7 @@ def test_a_quiz_is_kept_without_its_answers() -> None:
     assert desk.metrics.strangers == {}
 
 
-@pytest.mark.parametrize("vector", [vector for vector in readable("zotlo") if not vector.account], ids=str)
+@pytest.mark.parametrize("vector", readable("zotlo"), ids=str)
 def test_every_field_that_zotlo_is_known_to_send_is_accounted_for(vector: Vector) -> None:
     desk = vector.desk()
     vector.send(desk)

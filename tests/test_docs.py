@@ -12,13 +12,15 @@ import pytest
 from marshmallow import Schema, fields
 
 from receiver import config
+from receiver.asking import TROUBLES, Trouble
 from receiver.cli import main
 from receiver.errors import REASONS, Reason
-from receiver.event import Category, Kind, Why
+from receiver.event import Category, Kind, Verdict, Why
 from receiver.message import Level
 from receiver.ports import Provider
 from receiver.providers import PROVIDERS
 from receiver.settings import RouteSchema, TopSchema, account_schema
+from workers.comparing import What
 
 ROOT = Path(__file__).parent.parent
 PAGES = (
@@ -92,6 +94,18 @@ def test_a_reason_is_explained_in_the_words_of_the_code(reason: Reason) -> None:
     assert [[f"`{reason.value}`", str(text.status), text.meaning, text.remedy]] == found
 
 
+@pytest.mark.parametrize("trouble", list(Trouble))
+def test_why_there_is_no_answer_is_explained_in_the_words_of_the_code(trouble: Trouble) -> None:
+    found = [row for row in rows(section(page("docs/operations.md"), "Confirmation")) if row[0] == f"`{trouble}`"]
+
+    assert [[f"`{trouble}`", *TROUBLES[trouble]]] == found
+
+
+@pytest.mark.parametrize("what", list(What))
+def test_what_differs_from_a_list_is_explained(what: What) -> None:
+    assert f"| `{what}` |" in section(page("docs/operations.md"), "Reconciliation by a day's list")
+
+
 @pytest.mark.parametrize("name", sorted({*settings_of(TopSchema())}))
 def test_a_setting_of_the_top_level_is_documented(name: str) -> None:
     assert f"| `{name}` |" in section(page("docs/configuration.md"), "Top level")
@@ -156,6 +170,7 @@ def test_every_channel_has_its_address_in_the_providers_page(provider: Provider)
         *(("Reasons", why.value) for why in Why),
         *(("Categories", category.value) for category in Category),
         *(("Trust", level.value) for level in Level),
+        *(("Expected payments", verdict.value) for verdict in Verdict),
     ],
 )
 def test_a_word_of_the_event_is_explained(title: str, word: str) -> None:

@@ -10,6 +10,7 @@ from receiver import health, web
 from receiver.account import Secret
 from receiver.errors import Reason, Unavailable
 from receiver.pipeline import NoSpool, Pipeline
+from receiver.placing import Placing
 from receiver.seal import Sealer
 from tests.memory import MemoryMetrics, MemorySink
 
@@ -22,7 +23,8 @@ def nothing_wrong() -> None:
 
 def client_of(ready: Any = nothing_wrong, token: str = "") -> FlaskClient:
     app = Flask("ulak", static_folder=None)
-    web.register(app, web.CallbackView({}, {}, Pipeline(MemorySink(), (), Sealer(), MemoryMetrics(), NoSpool())))
+    pipeline = Pipeline(MemorySink(), Placing((), 120), Sealer(), MemoryMetrics(), NoSpool())
+    web.register(app, web.CallbackView({}, {}, pipeline))
     health.register(app, ready, Secret("env:METRICS", token.encode()) if token else None)
     return app.test_client()
 
@@ -76,6 +78,15 @@ def test_metrics_are_for_this_machine(address: str) -> None:
 def test_metrics_are_not_for_others(address: str) -> None:
     assert metrics_status(client_of(), address) == 403
     assert metrics_status(client_of(token=TOKEN), address) == 403
+
+
+def test_who_may_not_read_metrics_is_told_a_reason_and_a_request_id() -> None:
+    answers = [client_of().get("/metrics", environ_overrides={"REMOTE_ADDR": "10.0.0.1"}) for _ in range(2)]
+    ids = [answer.headers["X-Request-Id"] for answer in answers]
+
+    assert [answer.json for answer in answers] == [{"error": "forbidden", "request_id": one} for one in ids]
+    assert len(set(ids)) == 2
+    assert answers[0].headers["Cache-Control"] == "no-store"
 
 
 @pytest.mark.parametrize("header", ["X_Forwarded_For", "Forwarded", "X_Real_Ip"])

@@ -12,7 +12,8 @@ from receiver.errors import Quarantined, Reason, Unavailable
 from receiver.event import Event, Kind, Statement
 from receiver.log import Line
 from receiver.message import OK_TEXT, CallbackRequest, Level, Media, Notification, Outcome, Reply
-from receiver.pipeline import Endpoint, NoSpool, Pipeline, holds
+from receiver.pipeline import Endpoint, NoSpool, Pipeline
+from receiver.placing import Placing, holds
 from receiver.ports import Channel, EventSink, SettingsSchemas, Settled, Target, Token
 from receiver.routing import Route
 from receiver.schema import Amount, CallbackSchema, SettingsSchema, Text
@@ -36,6 +37,7 @@ class Trying:
 
     name = "trying"
     title = "for tests"
+    adds_commission = False
     channels: Mapping[str, Channel] = {}
     settings = SettingsSchemas(SettingsSchema(), SettingsSchema(), frozenset(), frozenset())
     scenarios: Mapping[str, Any] = {}
@@ -72,7 +74,7 @@ def run(
 ) -> tuple[Reply, Line, MemorySink, MemoryMetrics]:
     sink, metrics, line = sink or MemorySink(), MemoryMetrics(), Line("request-1")
     routes = (Route(Target("a", "a", "a.b")), Route(Target("b", "b", "a.b"), kinds=("notice.*",)))
-    pipeline = Pipeline(sink, routes, Sealer(), metrics, spool or NoSpool())
+    pipeline = Pipeline(sink, Placing(routes, 120), Sealer(), metrics, spool or NoSpool())
     request = CallbackRequest("x", "POST", b"", body, Media.FORM, datetime(2026, 11, 22, tzinfo=UTC), "request-1")
     endpoint = Endpoint(provider or Trying(), account or Account("trying", "shop"), CHANNEL)
     return pipeline.handle(request, endpoint, line), line, sink, metrics

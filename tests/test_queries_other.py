@@ -4,7 +4,7 @@ import json
 import random
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -159,7 +159,7 @@ def ask_credit() -> Conversation:
 
 
 def ask_search() -> Conversation:
-    return PayguruQuery().search(NOW, MOBILE)
+    return PayguruQuery().listed(NOW, NOW + timedelta(days=1), MOBILE)
 
 
 def notice_of_payguru(query: str, channel: str) -> Statement:
@@ -327,7 +327,7 @@ def test_a_record_beside_a_failure_is_not_believed(response: object) -> None:
     assert trouble(ask_mobile(), {**mobile(), "response": response}) is Trouble.API_UNREADABLE
 
 
-def test_the_search_asks_page_after_page_from_the_turkish_day_on() -> None:
+def test_the_search_asks_page_after_page_for_the_turkish_days() -> None:
     full = [{**CHARGE, "id": number, "status": 3} for number in range(PAGE)]
     first = {"response": GOOD, "transactions": full}
     last = {"response": GOOD, "transactions": [{**CHARGE, "id": 99, "status": 6}, {**CHARGE, "id": 500}]}
@@ -337,7 +337,10 @@ def test_the_search_asks_page_after_page_from_the_turkish_day_on() -> None:
     assert json.loads(calls[0].body) == {
         "merchantId": 77,
         "serviceId": 1234,
-        "search": [{"column": "modifiedDate", "term": "2026-11-23", "condition": ">="}],
+        "search": [
+            {"column": "modifiedDate", "term": "2026-11-23", "condition": ">="},
+            {"column": "modifiedDate", "term": "2026-11-25", "condition": "<="},
+        ],
         "sort": [{"column": "id", "asc": True}],
         "limit": 100,
         "page": 1,

@@ -226,7 +226,7 @@ def test_a_full_disk_of_the_metrics_does_not_change_the_answer() -> None:
 def test_every_reason_is_explained(reason: Reason) -> None:
     text = REASONS[reason]
 
-    assert text.status in {200, 400, 403, 404, 405, 413, 415, 503}
+    assert text.status in {200, 400, 401, 403, 404, 405, 409, 413, 415, 503}
     assert text.meaning.endswith(".")
     assert text.remedy.endswith(".")
 

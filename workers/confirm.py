@@ -7,27 +7,27 @@ growing pauses, and a held success is never released by waiting.
 """
 
 import logging
-import os
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from functools import cache
 from typing import Any
 
-from rq import Retry, get_current_job
+from rq import Retry
 
-from receiver import config, confirming, routing
-from receiver.asking import Answered, Call, Limits, QueryError, Sought, Trouble
+from receiver import confirming
+from receiver.account import Account
+from receiver.asking import QueryError, Sought
 from receiver.confirming import Finding
 from receiver.errors import Unavailable
-from receiver.event import Event, from_wire
+from receiver.event import Event, Statement, from_wire
 from receiver.pipeline import place
-from receiver.ports import Entry
 from receiver.queries import QUERIES
-from receiver.sink import RedisSink, connect
-from workers import outgoing
-from workers.budget import Budget
+from workers import codes, desk
+from workers.desk import Desk
 
 PAUSES = (5, 15, 60, 300, 900, 1800, 3600)  # seconds; the last one for ever after
 _FOR_EVER = 1_000_000
+# A callback may be hours late, by the providers' own retries.
+_BEFORE = timedelta(days=1)
 _AS_USUAL = frozenset({Finding.AGREES, Finding.OPEN})
 
 _log = logging.getLogger("ulak.confirm")
@@ -50,87 +50,62 @@ def confirm(wire: dict[str, Any]) -> Retry | None:
 
 
 def _confirm(wire: dict[str, Any]) -> Retry | None:
-    settings = _settings()
+    at = desk.at_work()
     event = from_wire(wire)
-    account = settings.accounts.get((event.provider, event.account))
-    if account is None or not account.api:
+    account = at.account(event.provider, event.account)
+    if account is None:
         _say(event, "no_credentials")
         return _later()
-    job = get_current_job()
-    if job is None:
-        raise RuntimeError("confirm is a job of RQ and runs in its worker")
-    sink = _sink()
+    exact = QUERIES[event.provider].exact
+
+    def agrees(found: Sequence[Statement]) -> bool:
+        return confirming.judge(event, found, exact).finding is Finding.AGREES
+
     late = datetime.now(UTC) - event.received_at > timedelta(seconds=account.confirm_for)
-    query = QUERIES[event.provider]
     try:
-        found = outgoing.ask(query.ask(sought(event), account), _within(Budget(job.connection), event, query.limits))
+        # A list that was fetched for many may confirm; that something differs, only the payment's own record says.
+        found = at.questions.ask(sought(event), account, enough=agrees)
     except QueryError as exc:
-        _say(event, exc.trouble)
+        _say(event, codes.told(at.client, account, exc))
         if late and account.release_unconfirmed:
-            _beside(confirming.released_unasked(event), settings, sink)
+            at.accept(confirming.released_unasked(event), account)
         return _later()
-    judgement = confirming.judge(event, found, query.exact)
+    judgement = confirming.judge(event, found, exact)
     if judgement.finding is Finding.OPEN and not late:
         _say(event, judgement.finding)
         return _later()
     _say(event, "gave_up" if judgement.statement is None else judgement.finding)
+    # What is said instead has an id of its own; the held fact stays held, and may follow.
     if judgement.statement is None:
-        _beside(confirming.never_confirmed(event), settings, sink)
+        at.accept(confirming.never_confirmed(event), account)
     elif judgement.finding is Finding.DIFFERS:
-        _beside(confirming.differing(event), settings, sink)
+        at.accept(confirming.differing(event), account)
     else:
-        _release(confirming.confirmed(event, judgement.statement), settings, sink)
-        for later in confirming.since(event, found, datetime.now(UTC)):
-            _beside(later, settings, sink)
+        _release(confirming.confirmed(event, judgement.statement), account, at)
+        at.accept_all(confirming.since(event, found, datetime.now(UTC)), account)
     return None
 
 
-def _release(settled: Event, settings: config.Settings, sink: RedisSink) -> None:
+def _release(settled: Event, account: Account, at: Desk) -> None:
     """Give out the fact itself. The exact bytes lie beside the held entry."""
-    (receipt,) = sink.release([Entry(settled, routing.targets(settled, settings.routes), b"")])
+    receipt = at.release(settled, account)
     if not receipt.new and not receipt.released:
         # The marker is gone (a failover, a flush), and with it the memory of the fact; the fact itself must not be.
         _say(settled, "marker_lost")
-        _beside(settled, settings, sink)
-
-
-@cache
-def _settings() -> config.Settings:
-    """Load the configuration once a worker; like the receiver, it is started again after a change."""
-    return config.load(os.environ)
-
-
-@cache
-def _sink() -> RedisSink:
-    """Write over a connection of our own: RQ's pool hands out a hundred, and each sink takes one for good."""
-    return RedisSink(connect(_settings().redis_url), _settings().dedupe_days)
-
-
-@cache
-def _transport() -> outgoing.Transport:
-    """Keep connections, and the list of certificate authorities, while the worker lives."""
-    return outgoing.transport()
-
-
-def _within(budget: Budget, event: Event, limits: Limits) -> outgoing.Transport:
-    """Count each call, for some questions take two."""
-
-    def make(call: Call) -> Answered:
-        if not budget.take(event.provider, event.account, limits):
-            raise QueryError(Trouble.API_LIMITED)
-        return _transport()(call)
-
-    return make
+        at.accept(settled, account)
 
 
 def sought(event: Event) -> Sought:
     says = event.says
-    return Sought(event.channel, says.kind, says.order_ref, says.payment_ref, says.refund_ref, says.subscription_ref)
-
-
-def _beside(event: Event, settings: config.Settings, sink: RedisSink) -> None:
-    """Give out what has an id of its own, once. The held fact stays held: it is not what we say now, and may follow."""
-    sink.accept([Entry(event, routing.targets(event, settings.routes), b"")])
+    return Sought(
+        event.channel,
+        says.kind,
+        says.order_ref,
+        says.payment_ref,
+        says.refund_ref,
+        says.subscription_ref,
+        since=event.received_at - _BEFORE,
+    )
 
 
 def _later() -> Retry:

@@ -6,12 +6,12 @@ What goes wrong becomes a QueryError with a reason word; addresses, headers and 
 
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from typing import TypeVar
 
 import urllib3
 
-from receiver.asking import Answered, Call, Conversation, QueryError, Trouble
-from receiver.event import Statement
+from receiver.asking import Answered, Call, QueryError, Trouble
 
 LARGEST = 1024 * 1024
 CONNECT_TIMEOUT = 5.0
@@ -20,6 +20,7 @@ DEADLINE = 20.0  # seconds for a whole answer
 _PIECE = 65536
 
 Transport = Callable[[Call], Answered]
+Learned = TypeVar("Learned")
 
 
 def transport(read_timeout: float = READ_TIMEOUT) -> Transport:
@@ -61,11 +62,12 @@ def _body(response: urllib3.BaseHTTPResponse, until: float) -> bytes:
     return body
 
 
-def ask(conversation: Conversation, make: Transport) -> list[Statement]:
-    """Hold the conversation over *make*, and return what the API states; raise QueryError where it gave no answer."""
+def ask(conversation: Generator[Call, Answered, Learned], make: Transport) -> Learned:
+    """Hold the conversation over *make*, and return what it learned; raise QueryError where the API gave no answer."""
     try:
         call = next(conversation)
         while True:
             call = conversation.send(make(call))
     except StopIteration as done:
-        return list(done.value)
+        learned: Learned = done.value
+        return learned

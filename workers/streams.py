@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import orjson
@@ -61,6 +62,32 @@ def last(client: redis.Redis, stream: str, count: int) -> list[Record]:
     """Return the newest *count* records, oldest of them first."""
     found: Any = client.xrevrange(stream, count=count)
     return [record(entry, raw) for entry, raw in reversed(found)]
+
+
+def between(client: redis.Redis, stream: str, since: datetime, until: datetime) -> Iterator[Record]:
+    """Yield what was written in a time, a page at once in memory."""
+    start, end = str(_milliseconds(since)), str(_milliseconds(until))
+    while True:
+        found: Any = client.xrange(stream, min=start, max=end, count=_BATCH)
+        yield from (record(entry, raw) for entry, raw in found)
+        if len(found) < _BATCH:
+            return
+        start = f"({found[-1][0].decode()}"
+
+
+def whole_since(client: redis.Redis, stream: str, since: datetime) -> bool:
+    """Say whether nothing written since then was trimmed away; in doubt it was."""
+    if not client.exists(stream):
+        return False
+    known: Any = client.xinfo_stream(stream)
+    first = known["first-entry"]
+    if first and int(first[0].partition(b"-")[0]) <= _milliseconds(since):
+        return True
+    return bool(known.get("entries-added") == known["length"])  # which Redis tells from 7.0 on
+
+
+def _milliseconds(moment: datetime) -> int:
+    return max(0, int(moment.timestamp() * 1000))
 
 
 def follow(client: redis.Redis, stream: str, after: str) -> Iterator[Record]:

@@ -69,6 +69,7 @@ class System:
                 show.send(lambda: self.supervisor.stopping)
                 if self._own:  # a configuration of one's own may name the providers' real APIs
                     show.ask(lambda: self.supervisor.stopping)
+                    show.heal(lambda: self.supervisor.stopping)
             show.how_to_go_on(self.env)
             while not self.supervisor.stopping:
                 self.supervisor.tick()

@@ -6,6 +6,7 @@ both sides, for with pickle whoever writes to Redis runs code here. Short interv
 back within minutes. The scheduler, for without it a retry with a pause never comes.
 """
 
+import logging
 import multiprocessing.util
 import os
 import signal
@@ -54,9 +55,20 @@ def build(queue: str, client: redis.Redis) -> BaseWorker:
 def run(queue: str, url: str, *, burst: bool = False) -> None:
     """Work on one queue until asked to stop (SIGTERM or SIGINT: after the current job), or until it is empty."""
     threading.Thread(target=_leave_with, args=(os.getppid(),), daemon=True).start()
+    _log_ours()
     client = connect(url)
     multiprocessing.util.register_after_fork(client, _in_scheduler)
     build(queue, client).work(with_scheduler=True, burst=burst, logging_level="INFO")
+
+
+def _log_ours() -> None:
+    """Show the lines of our own jobs: RQ sets up its own loggers only, and below a warning nothing would be seen."""
+    ours = logging.getLogger("ulak")
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s", "%H:%M:%S"))
+    ours.addHandler(handler)
+    ours.setLevel(logging.INFO)
+    ours.propagate = False
 
 
 def _in_scheduler(client: redis.Redis) -> None:

@@ -15,8 +15,6 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
-from marshmallow import fields as ma
-
 from receiver import browser, redact
 from receiver.account import Account
 from receiver.errors import Quarantined, Reason
@@ -24,7 +22,7 @@ from receiver.event import Customer, Kind, Method, Statement
 from receiver.message import OK_TEXT, CallbackRequest, Level, Media, Notification, Reply, respelled
 from receiver.money import Money
 from receiver.ports import Channel, Scenario, SettingsSchemas, Settled, Token
-from receiver.schema import BaseUrl, CallbackSchema, Note, SecretRef, SettingsSchema, Text
+from receiver.schema import BaseUrl, CallbackSchema, Note, SecretRef, Setting, SettingsSchema, Text
 
 # One instalment of the payment plan, as the API tells it.
 INSTALLMENTS: Mapping[str, Kind] = {
@@ -54,14 +52,14 @@ class CallbackFields(CallbackSchema):
 
 
 class Settings(SettingsSchema):
-    merchant_id = ma.String(required=True)
+    merchant_id = Setting()
 
 
 class ApiSettings(SettingsSchema):
     base_url = BaseUrl()
     hmac_key = SecretRef(required=True)
     salt = SecretRef(required=True)
-    ip_address = ma.String(load_default="")
+    ip_address = Setting(optional=True)
 
 
 _SAMPLE = {
@@ -78,12 +76,24 @@ def _scenario(channel: str, changes: Mapping[str, str] = _SAMPLE) -> Scenario:
 
 def _page(name: str) -> Channel:
     schema = CallbackFields()
-    return Channel(name, ("POST",), (Media.FORM,), Token.BROWSER, schema, KEPT, DROPPED, any_name=True, browser=True)
+    return Channel(
+        name,
+        ("POST",),
+        (Media.FORM,),
+        Token.BROWSER,
+        schema,
+        KEPT,
+        DROPPED,
+        any_name=True,
+        browser=True,
+        asks_at_once=True,
+    )
 
 
 class Haso:
     name = "haso"
     title = "HASO (buy now, pay later)"
+    adds_commission = False
     # The posted fields are not documented, hence any name.
     channels: Mapping[str, Channel] = {
         "ok": _page("ok"),
@@ -97,6 +107,7 @@ class Haso:
             KEPT,
             DROPPED,
             any_name=True,
+            asks_at_once=True,
         ),
     }
     settings = SettingsSchemas(

@@ -34,6 +34,7 @@ from receiver.schema import (
     Loose,
     Note,
     SecretRef,
+    Setting,
     SettingsSchema,
     Text,
     moment,
@@ -175,8 +176,8 @@ class Settings(SettingsSchema):
 
 class ApiSettings(SettingsSchema):
     base_url = BaseUrl()
-    merchant = ma.String(required=True)
-    user = ma.String(required=True)
+    merchant = Setting()
+    user = Setting()
     password = SecretRef(required=True)
 
 
@@ -206,6 +207,7 @@ def _scenario(fields: Mapping[str, str]) -> Scenario:
 class Paratika:
     name = "paratika"
     title = "Paratika (card)"
+    adds_commission = True
     channels: Mapping[str, Channel] = {
         "return": Channel("return", ("POST",), (Media.FORM,), Token.NONE, ReturnSchema(), KEPT, DROPPED, browser=True)
     }

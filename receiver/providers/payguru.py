@@ -25,7 +25,7 @@ from receiver.errors import Malformed, Quarantined, Reason
 from receiver.event import Category, Customer, Failure, Kind, Method, Statement, Subscription, Why
 from receiver.message import OK_TEXT, CallbackRequest, Level, Media, Notification, Reply, decode_pairs
 from receiver.ports import Channel, Scenario, SettingsSchemas, Settled, Token
-from receiver.schema import Amount, BaseUrl, CallbackSchema, Note, SettingsSchema, Text, money
+from receiver.schema import Amount, BaseUrl, CallbackSchema, Note, Setting, SettingsSchema, Text, money
 
 # Kind, reason, category. 9 is in the table of codes, -9 only in the text about `rejected`: both are accepted.
 TRANSACTIONS: Mapping[str, tuple[Kind, Why | None, Category | None]] = {
@@ -100,7 +100,7 @@ def _one_name_each(names: Mapping[str, str]) -> None:
 class Settings(SettingsSchema):
     names = ma.Dict(
         keys=ma.String(validate=validate.OneOf(NAMES)),
-        values=ma.String(validate=validate.Length(min=1)),
+        values=Setting(),
         load_default=dict,
         validate=_one_name_each,
     )
@@ -108,8 +108,8 @@ class Settings(SettingsSchema):
 
 class ApiSettings(SettingsSchema):
     base_url = BaseUrl()
-    merchant_id = ma.String(required=True)
-    service_id = ma.String(required=True)
+    merchant_id = Setting()
+    service_id = Setting()
 
 
 _SAMPLE = {
@@ -141,6 +141,7 @@ def _subscription(status: str) -> Scenario:
 class Payguru:
     name = "payguru"
     title = "Payguru (mobile payment)"
+    adds_commission = False
     # Behind the provider's fields comes the end user's own query, hence any name.
     channels: Mapping[str, Channel] = {
         name: Channel(name, ("GET", "POST"), (Media.FORM,), Token.ROUTE, schema, KEPT, ("msisdn",), any_name=True)

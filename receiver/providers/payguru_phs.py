@@ -26,7 +26,19 @@ from receiver.account import Account
 from receiver.event import Kind, Method, Statement, Why
 from receiver.message import OK_TEXT, CallbackRequest, Level, Media, Notification, Outcome, Reply
 from receiver.ports import Channel, Scenario, SettingsSchemas, Settled, Token
-from receiver.schema import Amount, BaseUrl, CallbackSchema, Loose, Note, SecretRef, SettingsSchema, Text, moment, money
+from receiver.schema import (
+    Amount,
+    BaseUrl,
+    CallbackSchema,
+    Loose,
+    Note,
+    SecretRef,
+    Setting,
+    SettingsSchema,
+    Text,
+    moment,
+    money,
+)
 
 # In the order of the hash, behind service code and merchant id.
 SIGNED = ("txid", "code", "order", "amount")
@@ -62,15 +74,15 @@ class KeyPair(SettingsSchema):
 
 
 class Settings(SettingsSchema):
-    merchant_id = ma.String(required=True, validate=validate.Length(min=1))
-    service_code = ma.String(required=True, validate=validate.Length(min=1))
+    merchant_id = Setting()
+    service_code = Setting()
     secrets = ma.List(ma.Nested(KeyPair), required=True, validate=validate.Length(min=1))
     accept = ma.List(ma.Integer(strict=True), load_default=lambda: [3, 6])
 
 
 class ApiSettings(SettingsSchema):
     base_url = BaseUrl()
-    server_ip = ma.String(required=True)
+    server_ip = Setting()
 
 
 _SAMPLE = {
@@ -91,6 +103,7 @@ def _scenario(status: str) -> Scenario:
 class PayguruPhs:
     name = "payguru-phs"
     title = "Payguru PHS (cash, bank transfer)"
+    adds_commission = False
     channels: Mapping[str, Channel] = {
         "notify": Channel("notify", ("GET", "POST"), (Media.JSON,), Token.OPTIONAL, NotifySchema(), KEPT, ("key",))
     }

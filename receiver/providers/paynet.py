@@ -159,6 +159,7 @@ _BACK = {"session_id": "sandbox-session", "token_id": "sandbox-token", "ref": "O
 class Paynet:
     name = "paynet"
     title = "Paynet (card)"
+    adds_commission = True
     channels: Mapping[str, Channel] = {
         "confirmation": Channel(
             "confirmation",
@@ -169,7 +170,9 @@ class Paynet:
             CONFIRMATION_KEPT,
             dropped=("card_holder", "card_number"),
         ),
-        "refund": Channel("refund", ("POST",), (Media.JSON,), Token.ROUTE, RefundSchema(), REFUND_KEPT),
+        "refund": Channel(
+            "refund", ("POST",), (Media.JSON,), Token.ROUTE, RefundSchema(), REFUND_KEPT, asks_at_once=True
+        ),
         # Dropped are two ids that would let anyone charge the payment; the shop's own form fields may come along.
         "return": Channel(
             "return",

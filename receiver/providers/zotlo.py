@@ -26,7 +26,19 @@ from receiver.event import Card, Customer, Kind, Method, Moment, Statement, Subs
 from receiver.message import OK_JSON, CallbackRequest, Level, Media, Notification, Reply, unique
 from receiver.money import currency_code
 from receiver.ports import Channel, Scenario, SettingsSchemas, Settled, Token
-from receiver.schema import Amount, BaseUrl, CallbackSchema, Loose, Note, SecretRef, SettingsSchema, Text, moment, money
+from receiver.schema import (
+    Amount,
+    BaseUrl,
+    CallbackSchema,
+    Loose,
+    Note,
+    SecretRef,
+    Setting,
+    SettingsSchema,
+    Text,
+    moment,
+    money,
+)
 
 PURCHASES: Mapping[str, Why] = {
     "trial": Why.TRIAL,
@@ -168,7 +180,7 @@ class EnvelopeSchema(CallbackSchema):
 
 
 class Settings(SettingsSchema):
-    app_id = ma.String(required=True)
+    app_id = Setting()
 
 
 class ApiSettings(SettingsSchema):
@@ -242,6 +254,7 @@ def _subscriber(changes: Mapping[str, str]) -> Scenario:
 class Zotlo:
     name = "zotlo"
     title = "Zotlo (subscriptions)"
+    adds_commission = False
     channels: Mapping[str, Channel] = {
         "webhook": Channel("webhook", ("POST",), (Media.JSON,), Token.ROUTE, EnvelopeSchema(), KEPT, DROPPED)
     }

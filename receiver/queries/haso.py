@@ -78,7 +78,7 @@ class HasoQuery:
         found, codes = _opened(answered)
         if codes:
             # What HASO refuses with is not documented, so no refusal is taken for "there is no such transaction".
-            raise QueryError(Trouble.API_REFUSED)
+            raise QueryError(Trouble.API_REFUSED, max(codes))
         plan = [_loaded(_Instalment(), entry) for entry in _plan(found)]
         order = _order_of([_loaded(_Named(), found), *plan], sought)
         if len({entry["code"] for entry in plan}) != len(plan):
@@ -96,7 +96,7 @@ class HasoQuery:
         if codes == {REFUND_NOT_FOUND}:
             return []
         if codes not in (frozenset(), {REFUND_MADE_BEFORE}):
-            raise QueryError(Trouble.API_REFUSED)
+            raise QueryError(Trouble.API_REFUSED, max(codes))
         named = _loaded(_Named(), found)
         if named["refund_id"] not in {None, refund_id}:
             raise QueryError(Trouble.OTHER_RECORD)
@@ -117,7 +117,7 @@ class HasoQuery:
         """Ask for HASO's living list of error codes and what they mean."""
         found, codes = _opened((yield _call("/Index/GetErrorCodes", {}, account)))
         if codes:
-            raise QueryError(Trouble.API_REFUSED)
+            raise QueryError(Trouble.API_REFUSED, max(codes))
         listed = found.get("ErrorCodes")
         entries = [_loaded(_ErrorCode(), entry) for entry in listed] if isinstance(listed, list) else []
         meanings = {str(entry["code"]): str(entry["message"] or "") for entry in entries}

@@ -4,6 +4,9 @@ Paratika and its family: QUERYTRANSACTION, which lists every record of one order
 Source: the provider's Java SDK (request and answer models, status words), its API v2 guide, public integrations.
 Auth: three form fields, MERCHANT, MERCHANTUSER and MERCHANTPASSWORD; nothing is signed.
 Limits: none named. A list ends at 1000 records, and one that says it holds less than there is, is no answer.
+Lists: the same call with a time instead of an id. An order with one approved sale is told as the list has it, and the
+    sale is the order's first, since a paid order is refused any other (ERR10048, ERR10107, ERR10143). Every other order
+    is asked alone: what the list was cut off from decides what its records mean.
 Quirks: the outer responseCode 00 only says that the query worked. A refunded sale still says AP: its refunds are
     records of their own. pgTranReturnCode says success in several ways (00, 000, VPB-0000) and is not read. For pay
     links one integrator got approved records only: an empty list means "not known", never "failed". ``timeCreated`` is
@@ -13,9 +16,9 @@ Fact keys: the first approved sale or capture has (order,), as the callback; a l
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -28,7 +31,10 @@ from receiver.errors import Quarantined
 from receiver.event import Card, Category, Customer, Failure, Kind, Method, Moment, Statement
 from receiver.money import Money
 from receiver.providers.paratika import BANK_CODES, BRANDS, GROUPS
-from receiver.schema import Amount, CallbackSchema, Installments, Loose, Note, Text, moment, money
+from receiver.schema import TURKEY, Amount, CallbackSchema, Installments, Loose, Note, Text, moment, money
+
+# How a list is read. More pages, or more orders to ask alone, and the caller has to ask about a shorter time.
+PAGE, PAGES, ALONE = 200, 100, 1000
 
 _ATTEMPT = {
     **dict.fromkeys(("IP", "MR", "WFA", "WLA"), Kind.PAYMENT_PENDING),
@@ -70,8 +76,12 @@ _RANKS = {
     Kind.PAYMENT_VOIDED: 4,
 }
 _REFERENCE = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff|]{1,128}")
+_BANK_PREFIX = re.compile(r"[0-9]{6,}-", re.ASCII)
 _COUNT = re.compile(r"[0-9]{1,6}", re.ASCII)
 _NEVER = datetime(9999, 1, 1, tzinfo=UTC)
+
+Fields = Mapping[str, Any]
+Asked = Generator[Call, Answered, list[Fields]]
 
 
 class RecordSchema(CallbackSchema):
@@ -98,7 +108,7 @@ _SCHEMA = RecordSchema()
 
 @dataclass(frozen=True, slots=True)
 class _Record:
-    fields: Mapping[str, Any]
+    fields: Fields
     kind: Kind
     amount: Money | None
     at: Moment | None
@@ -128,41 +138,117 @@ class ParatikaQuery:
         reference = sought.order_ref or sought.payment_ref
         if reference is None or not _REFERENCE.fullmatch(reference):
             return []  # no order and no pgTranId looks like this, so nothing can be known of it
-        form = {
-            "ACTION": "QUERYTRANSACTION",
-            "MERCHANT": account.api["merchant"],
-            "MERCHANTUSER": account.api["user"],
-            "MERCHANTPASSWORD": account.api["password"].value.decode("utf-8", "replace"),
-            "MERCHANTPAYMENTID" if sought.order_ref else "PGTRANID": reference,
-        }
-        headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
-        answer = yield Call("POST", account.api["base_url"], headers, urlencode(form).encode())
-        listed = [_load(record) for record in _listed(answer, account)]
-        if not listed:
+        found = yield from _whole({"MERCHANTPAYMENTID" if sought.order_ref else "PGTRANID": reference}, account)
+        if not found:
             return []
-        order = sought.order_ref or _order_of(listed, reference)
-        if not all(_belongs(fields, order, account.api["merchant"]) for fields in listed):
-            raise QueryError(Trouble.OTHER_RECORD)
-        return _facts(order, _distinct(listed, account), account)
+        order = sought.order_ref or _order_of(found, reference)
+        return _facts(order, _distinct(_owned(found, order, account), account), account)
+
+    def listed(self, since: datetime, until: datetime, account: Account) -> Conversation:
+        orders: dict[str | None, list[Fields]] = {}
+        for fields in (yield from _pages(since, until, account)):
+            orders.setdefault(fields["order"] or fields["bank_order"], []).append(fields)
+        read = {name: _distinct(found, account) for name, found in orders.items()}
+        ours = {
+            name: records
+            for name, records in read.items()
+            if any(record.at is None or since <= record.at.at < until for record in records)
+        }
+        if sum(not _settled(records) for records in ours.values()) > ALONE:
+            raise QueryError(Trouble.API_LIMITED)
+        told: dict[tuple[str | None, ...], Statement] = {}
+        for name, records in ours.items():
+            if _settled(records):
+                facts: Sequence[Statement] = _facts(str(name), records, account)
+            else:
+                facts = yield from _alone(name or "", records, account)
+            told |= {said.fact_key: said for said in facts if said.fact_key not in told}
+        return [said for said in told.values() if said.occurred is None or since <= said.occurred.at < until]
 
 
-def _listed(answer: Answered, account: Account) -> Sequence[object]:
-    """Return all records of the list; none where the API says that it knows of none."""
+def _call(asked: Mapping[str, str], account: Account) -> Call:
+    form = {
+        "ACTION": "QUERYTRANSACTION",
+        "MERCHANT": account.api["merchant"],
+        "MERCHANTUSER": account.api["user"],
+        "MERCHANTPASSWORD": account.api["password"].value.decode("utf-8", "replace"),
+        **asked,
+    }
+    headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
+    return Call("POST", account.api["base_url"], headers, urlencode(form).encode())
+
+
+def _whole(asked: Mapping[str, str], account: Account) -> Asked:
+    """Ask for all records of one order; a refund may be among those that are missing, so a part is no answer."""
+    listed, total = _page((yield _call(asked, account)), account)
+    if total is not None and total > len(listed):
+        raise QueryError(Trouble.API_UNREADABLE)
+    return [_load(record) for record in listed]
+
+
+def _pages(since: datetime, until: datetime, account: Account) -> Asked:
+    """
+    Ask for all records of a time, page after page; one that comes on two pages is one.
+
+    The zone of STARTDATE and ENDDATE is not documented: asked for is what lies between by UTC or by Turkish time.
+    """
+    first, last = since.astimezone(UTC), (until + timedelta(minutes=1)).astimezone(TURKEY)
+    span = {"STARTDATE": f"{first:%d-%m-%Y %H:%M}", "ENDDATE": f"{last:%d-%m-%Y %H:%M}", "LIMIT": str(PAGE)}
+    found: dict[frozenset[tuple[str, Any]], Fields] = {}
+    read, total = 0, 0
+    for _ in range(PAGES):
+        page, said = _page((yield _call({**span, "OFFSET": str(read)}, account)), account)
+        known, read, total = len(found), read + len(page), max(total, said or 0)
+        found |= {frozenset(fields.items()): fields for fields in map(_load, page)}
+        if read >= total and (said is not None or len(page) < PAGE):
+            return list(found.values())
+        if len(found) == known:
+            raise QueryError(Trouble.API_UNREADABLE)  # a list cut short, or the same page for ever
+    raise QueryError(Trouble.API_LIMITED)
+
+
+def _settled(records: Sequence[_Record]) -> bool:
+    """Say whether a list tells all there is to say of an order: it is named, and has one sale beside attempts."""
+    told = [record.says for record in records if record.kind not in _ATTEMPTS]
+    return told == [("SALE", "AP")] and all(record.fields["order"] for record in records)
+
+
+def _alone(name: str, records: Sequence[_Record], account: Account) -> Conversation:
+    """
+    Ask for one order of a list; where only the bank's order is named, that is how the order may be called.
+
+    What Paratika knows under no such order is left out where it is a mere attempt; money without an order is no answer.
+    """
+    listed, ids = [record.fields for record in records], {record.id for record in records} - {None}
+    named = any(record.fields["order"] for record in records)
+    spelt = (name, name.removeprefix(f"{account.api['merchant']}-"), _BANK_PREFIX.sub("", name, count=1))
+    for order in filter(None, dict.fromkeys(spelt[:1] if named else spelt)):
+        found = yield from _whole({"MERCHANTPAYMENTID": order}, account)
+        if named or any((fields["payment_id"] or fields["own_id"]) in ids for fields in found):
+            return _facts(order, _distinct([*listed, *_owned(found, order, account)], account), account)
+    if all(record.kind in _ATTEMPTS for record in records):
+        return []
+    raise QueryError(Trouble.API_UNREADABLE)
+
+
+def _page(answer: Answered, account: Account) -> tuple[Sequence[object], int | None]:
+    """Return the records of an answer, and how many there are in all; none where the API says that it knows of none."""
     if answer.status != 200:
         raise answer.refusal()
     body = answer.json()
     if body.get("responseCode") != "00":
-        return _refused(body, BRANDS[account.options["brand"]])
-    counts = [body[name] for name in ("transactionCount", "totalTransactionCount") if body.get(name) is not None]
+        return _refused(body, BRANDS[account.options["brand"]]), None
+    shown, total = body.get("transactionCount"), body.get("totalTransactionCount")
+    counts = [count for count in (shown, total) if count is not None]
     listed = [] if body.get("transactionList") is None and "0" in counts else body.get("transactionList")
     if not isinstance(listed, list) or not all(isinstance(count, str) and _COUNT.fullmatch(count) for count in counts):
         raise QueryError(Trouble.API_UNREADABLE)
-    if any(int(count) > len(listed) for count in counts):
-        raise QueryError(Trouble.API_UNREADABLE)  # a refund may be among the records that are missing
-    return listed
+    if shown is not None and int(shown) > len(listed):
+        raise QueryError(Trouble.API_UNREADABLE)
+    return listed, None if total is None else int(total)
 
 
-def _refused(body: Mapping[str, Any], codes: Mapping[str, str]) -> Sequence[object]:
+def _refused(body: Fields, codes: Mapping[str, str]) -> Sequence[object]:
     code = body.get("errorCode")
     number = code.strip().upper().removeprefix("ERR") if isinstance(code, str) else ""
     if number in NOT_FOUND:
@@ -172,17 +258,17 @@ def _refused(body: Mapping[str, Any], codes: Mapping[str, str]) -> Sequence[obje
     raise QueryError(REFUSALS.get(codes.get(number, ""), Trouble.API_UNREADABLE))
 
 
-def _load(record: object) -> Mapping[str, Any]:
+def _load(record: object) -> Fields:
     if not isinstance(record, dict):
         raise QueryError(Trouble.API_UNREADABLE)
     try:
-        fields: Mapping[str, Any] = _SCHEMA.load({**record, "installments": record.get("installmentCount")})
+        fields: Fields = _SCHEMA.load({**record, "installments": record.get("installmentCount")})
     except ValidationError:
         raise QueryError(Trouble.API_UNREADABLE) from None
     return fields
 
 
-def _order_of(listed: Sequence[Mapping[str, Any]], payment_id: str) -> str:
+def _order_of(listed: Sequence[Fields], payment_id: str) -> str:
     """Return the order of a list that was asked by pgTranId; pgOrderId may have a prefix, so it cannot tell."""
     if all(fields["payment_id"] != payment_id for fields in listed):
         raise QueryError(Trouble.OTHER_RECORD)
@@ -193,7 +279,13 @@ def _order_of(listed: Sequence[Mapping[str, Any]], payment_id: str) -> str:
     return str(order)
 
 
-def _belongs(fields: Mapping[str, Any], order: str, merchant: str) -> bool:
+def _owned(found: Sequence[Fields], order: str, account: Account) -> Sequence[Fields]:
+    if not all(_belongs(fields, order, account.api["merchant"]) for fields in found):
+        raise QueryError(Trouble.OTHER_RECORD)
+    return found
+
+
+def _belongs(fields: Fields, order: str, merchant: str) -> bool:
     """Tell whether a record is of this order. pgOrderId is the order, with or without the merchant's number first."""
     if fields["order"] is not None:
         return bool(fields["order"] == order)
@@ -203,7 +295,7 @@ def _belongs(fields: Mapping[str, Any], order: str, merchant: str) -> bool:
     return bool(prefix != named and (prefix == merchant or (prefix.isdecimal() and len(prefix) >= 6)))
 
 
-def _distinct(listed: Sequence[Mapping[str, Any]], account: Account) -> list[_Record]:
+def _distinct(listed: Sequence[Fields], account: Account) -> list[_Record]:
     """Return each record once, by time (without one: last), whatever the list's own order is."""
     found: dict[tuple[str | None, ...], _Record] = {}
     for fields in listed:
@@ -219,7 +311,7 @@ def _distinct(listed: Sequence[Mapping[str, Any]], account: Account) -> list[_Re
     return records
 
 
-def _record(fields: Mapping[str, Any], account: Account) -> _Record:
+def _record(fields: Fields, account: Account) -> _Record:
     kind = KINDS.get(fields["type"], {}).get(fields["status"], Kind.PAYMENT_UNKNOWN)
     try:
         amount = money(fields["amount"], fields["currency"] or account.options["currency"])
@@ -280,7 +372,7 @@ def _statement(
     )
 
 
-def _failure(fields: Mapping[str, Any], kind: Kind, account: Account) -> Failure | None:
+def _failure(fields: Fields, kind: Kind, account: Account) -> Failure | None:
     """Say why, by the tables of the callback; the status has said already that it failed."""
     if kind is Kind.PAYMENT_CANCELED:
         return Failure(Category.CUSTOMER_CANCELED, fields["status"])

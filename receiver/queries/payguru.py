@@ -5,6 +5,8 @@ Source: the provider's pages on transaction and subscription services, reference
     barely documented there: its paging, its columns and its numbers are those of a public exporter.
 Auth: none but the provider's list of allowed addresses; HTTP 403 says that ours is not on it.
 Limits: 1000 questions a day and 5 a second for each of the detail services; none is named for the search.
+Lists: by the Turkish days on which transactions changed; each is told in its present state. The services on one
+    transaction do not take an order, so an order is looked for in the list of all since it was begun.
 Quirks: the same API refunds and cancels by GET, so ids must be digits before they come into a URL; the API can know
     nothing of another id, and is not asked. A transaction comes under ``transaction`` or, as the documentation has it,
     under ``subscription``. A missing reference is the text ``null``. Times are epoch milliseconds or Turkish time
@@ -14,9 +16,9 @@ Quirks: the same API refunds and cancels by GET, so ids must be digits before th
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
@@ -38,6 +40,10 @@ PAGE, PAGES = 100, 100
 _LISTS = ("transactions", "subscriptions", "transactionList")  # which one it is, is not documented
 _REFUNDS = frozenset({Kind.PAYMENT_REFUNDED, Kind.PAYMENT_REFUND_PENDING})
 _NONE = (None, "", "null")
+# Of several transactions for one order, the last word has money that came, then money that goes back.
+_RANKS = {Kind.PAYMENT_SUCCEEDED: 2, **dict.fromkeys(_REFUNDS, 1)}
+# What a callback can name as the order.
+_ORDER = re.compile(r"(?!null\Z|NULL\Z|\s)[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,200}(?<!\s)")
 _ID = re.compile(r"[0-9]{1,30}", re.ASCII)
 
 
@@ -49,6 +55,8 @@ class PayguruQuery:
     def ask(self, sought: Sought, account: Account) -> Conversation:
         subscribing = sought.channel == "subscription"
         ref = sought.subscription_ref if subscribing else sought.payment_ref
+        if ref is None and sought.order_ref and not subscribing:
+            return (yield from self._of_order(sought.order_ref, sought.since, account))
         if ref is None or not _ID.fullmatch(ref):
             return []
         sent = _opened((yield _detail_call("subscription" if subscribing else "transaction", ref, account)))
@@ -58,23 +66,37 @@ class PayguruQuery:
             raise QueryError(Trouble.OTHER_RECORD)
         return [_subscription(record, account) if subscribing else _transaction(record, account)]
 
-    def search(self, since: datetime, account: Account) -> Conversation:
-        """
-        Ask for every transaction that changed on the Turkish day of *since* (an aware time) or later.
+    def listed(self, since: datetime, until: datetime, account: Account) -> Conversation:
+        found = yield from _search(since, until, account)
+        return [_transaction(record, account) for record in found if _is_of(record, since, until)]
 
-        A record may come on two pages, because others change while we read; the later copy counts.
-        """
-        found: dict[str | None, Statement] = {}
-        for page in range(1, PAGES + 1):
-            sent = _opened((yield _search_call(since, page, account)))
-            records = [] if sent is None else _listed(sent)
-            known = len(found)
-            found |= {said.payment_ref: said for said in (_transaction(record, account) for record in records)}
-            if len(records) < PAGE:
-                return list(found.values())
-            if len(found) == known:
-                raise QueryError(Trouble.API_UNREADABLE)  # the same page for ever
-        raise QueryError(Trouble.API_LIMITED)
+    def _of_order(self, order: str, since: datetime | None, account: Account) -> Conversation:
+        if since is None or not _ORDER.fullmatch(order):
+            return []
+        found = yield from _search(since, None, account)
+        told = [_transaction(record, account) for record in found if _may_be_of(record, order)]
+        return sorted(told, key=lambda said: _RANKS.get(said.kind, 0))
+
+
+def _search(
+    since: datetime, until: datetime | None, account: Account
+) -> Generator[Call, Answered, list[dict[str, Any]]]:
+    """
+    Ask for every transaction that changed on the Turkish day of *since* or later, up to the day after *until*.
+
+    A record may come on two pages, because others change while we read; the later copy counts.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for page in range(1, PAGES + 1):
+        sent = _opened((yield _search_call(since, until, page, account)))
+        records = [] if sent is None else _listed(sent)
+        known = len(found)
+        found |= {str(record.get("id")): record for record in records}
+        if len(records) < PAGE:
+            return list(found.values())
+        if len(found) == known:
+            raise QueryError(Trouble.API_UNREADABLE)  # the same page for ever
+    raise QueryError(Trouble.API_LIMITED)
 
 
 def _detail_call(what: str, ref: str, account: Account) -> Call:
@@ -82,12 +104,16 @@ def _detail_call(what: str, ref: str, account: Account) -> Call:
     return Call("GET", f"{_base(account)}/{what}/detail/{merchant}/{service}/{ref}", {"Accept": "application/json"})
 
 
-def _search_call(since: datetime, page: int, account: Account) -> Call:
-    day = since.astimezone(TURKEY).date().isoformat()
+def _search_call(since: datetime, until: datetime | None, page: int, account: Account) -> Call:
+    # Whether a day as the last one takes its own hours in is not documented, so it is the next one.
+    days = [(">=", since), *([("<=", until + timedelta(days=1, microseconds=-1))] if until else [])]
     question = {
         "merchantId": int(_own_id("merchant_id", account)),
         "serviceId": int(_own_id("service_id", account)),
-        "search": [{"column": "modifiedDate", "term": day, "condition": ">="}],
+        "search": [
+            {"column": "modifiedDate", "term": at.astimezone(TURKEY).date().isoformat(), "condition": condition}
+            for condition, at in days
+        ],
         "sort": [{"column": "id", "asc": True}],
         "limit": PAGE,
         "page": page,
@@ -146,6 +172,19 @@ def _listed(sent: Mapping[str, Any]) -> list[dict[str, Any]]:
     if len(lists) != 1 or not all(isinstance(record, dict) for record in lists[0]):
         raise QueryError(Trouble.API_UNREADABLE)
     return list(lists[0])
+
+
+def _may_be_of(record: Mapping[str, Any], order: str) -> bool:
+    named = record.get("referenceCode")
+    return named is not None and (not isinstance(named, str) or named.strip() == order)
+
+
+def _is_of(record: Mapping[str, Any], since: datetime, until: datetime) -> bool:
+    """Say whether a record changed in the time; of one that does not say when, whether its charge was not later."""
+    if changed := _time(record.get("modifiedDate")):
+        return since <= changed.at < until
+    charged = _time(record.get("transactionDate"))
+    return charged is None or charged.at < until
 
 
 def _transaction(record: Mapping[str, Any], account: Account) -> Statement:

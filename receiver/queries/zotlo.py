@@ -1,9 +1,12 @@
 """
 Zotlo: ``v1/transaction/detail``, the record of one payment.
 
-Source: the provider's pages on payment details, refunds and error handling, old and new; its PHP SDK.
+Source: the provider's pages on payment details, payment exports, refunds and error handling, old and new; its PHP SDK.
 Auth: the headers AccessKey and AccessSecret.
 Limits: none named.
+Lists: ``v1/reports/activity/transaction`` by days, each page with the cursor of the next. Its rows do not say whether
+    a payment failed, and only some of their names are documented: they say which payments there are, and each of these
+    is asked for. A refund is found by the day of its purchase only, for that is what the report goes by.
 Quirks: ``isSandbox`` is required by the new page and unknown to the old one: always sent. The record has the payment
     post's names, but for ``subscriptionId``, where 0 is none. A refund is told in the payment's own record, whose
     ``status`` stays that of the purchase; of several partial refunds it tells one. A refusal may come with HTTP 200.
@@ -14,10 +17,12 @@ Fact keys: the post's, for the post's own code makes the statement. A failed pay
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from marshmallow import ValidationError
 
@@ -27,7 +32,10 @@ from receiver.errors import Quarantined
 from receiver.event import Category, Failure, Kind, Statement
 from receiver.message import Level, Notification
 from receiver.providers.zotlo import EnvelopeSchema, Zotlo
+from receiver.schema import TURKEY, moment
 
+# How a list is read. More pages, or more payments to ask for, and the caller has to ask about a shorter time.
+PAGE, PAGES, ALONE = 100, 100, 1000
 # meta.errorCode: None says that nothing is known of what was asked for.
 ERRORS: Mapping[str, Trouble | None] = {
     "401002": Trouble.API_REFUSED,
@@ -53,6 +61,7 @@ NAMES = (
 REFUND_NAMES = ("refund_price", "refund_date", "refund_reason")
 _TRUTHS = {"1": True, "true": True, "0": False, "false": False, "": None}
 _REFERENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}", re.ASCII)
+_CURSOR = re.compile(r"[\x20-\x7e]{1,500}", re.ASCII)
 _NOTHING = re.compile(r"0*(\.0*)?", re.ASCII)
 _ZOTLO = Zotlo()
 _SCHEMA = EnvelopeSchema()
@@ -77,21 +86,93 @@ class ZotloQuery:
             return []  # no transaction of theirs is called so
         sandbox = "true" if account.api["sandbox"] else "false"
         query = f"transactionId={quote(asked, safe='')}&isSandbox={sandbox}"
-        headers = {
-            "AccessKey": account.api["access_key"].value.decode("utf-8", "replace"),
-            "AccessSecret": account.api["access_secret"].value.decode("utf-8", "replace"),
-            "Content-Type": "application/json",
-            "Language": "en",
-        }
-        answer = yield Call("GET", f"{account.api['base_url'].rstrip('/')}/v1/transaction/detail?{query}", headers)
-        result = _result(answer)
+        result = _found(_opened((yield _call(f"transaction/detail?{query}", account))))
         if result is None:
             return []
         _check(result["transaction"], sought, account)
         return _facts(result, account)
 
+    def listed(self, since: datetime, until: datetime, account: Account) -> Conversation:
+        refs = yield from _pages(since, until, account)
+        if len(refs) > ALONE:
+            raise QueryError(Trouble.API_LIMITED)
+        told: list[Statement] = []
+        for ref in refs:
+            told += yield from self.ask(Sought("webhook", Kind.PAYMENT_SUCCEEDED, payment_ref=ref), account)
+        return [said for said in told if said.occurred is None or since <= said.occurred.at < until]
 
-def _result(answer: Answered) -> Mapping[str, Any] | None:
+
+def _call(path: str, account: Account, headers: Mapping[str, str] = MappingProxyType({})) -> Call:
+    keys = {
+        "AccessKey": account.api["access_key"].value.decode("utf-8", "replace"),
+        "AccessSecret": account.api["access_secret"].value.decode("utf-8", "replace"),
+        "Content-Type": "application/json",
+        "Language": "en",
+    }
+    return Call("GET", f"{account.api['base_url'].rstrip('/')}/v1/{path}", {**keys, **headers})
+
+
+def _pages(since: datetime, until: datetime, account: Account) -> Generator[Call, Answered, Sequence[str]]:
+    """
+    Ask which payments were made on the days of a time, page after page.
+
+    By which zone a day is meant is not documented: asked for are those of UTC and of Turkish time.
+    """
+    last = (until - timedelta(microseconds=1)).astimezone(TURKEY)
+    days = {"limit": PAGE, "start_date": f"{since.astimezone(UTC):%Y-%m-%d}", "end_date": f"{last:%Y-%m-%d}"}
+    found: dict[str, None] = {}
+    cursors = [""]
+    for _ in range(PAGES):
+        query = urlencode({**days, "after": cursors[-1]} if cursors[-1] else days)
+        app = {"ApplicationId": account.options["app_id"]}
+        rows, cursor = _page((yield _call(f"reports/activity/transaction?{query}", account, app)))
+        found |= dict.fromkeys(ref for row in rows if (ref := _ref(row, account)) and not _is_later(row, until))
+        if not cursor:
+            return list(found)
+        if cursor in cursors:
+            raise QueryError(Trouble.API_UNREADABLE)  # the same pages for ever
+        cursors.append(cursor)
+    raise QueryError(Trouble.API_LIMITED)
+
+
+def _page(answer: Answered) -> tuple[Sequence[Mapping[str, Any]], str]:
+    """Return the rows of a page and the cursor of the next one, empty where there is none."""
+    result = _opened(answer)
+    if result == []:
+        return [], ""
+    rows = result.get("data") if isinstance(result, dict) else None
+    if not isinstance(result, dict) or not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise QueryError(Trouble.API_UNREADABLE)
+    try:
+        cursor = result["paging"]["cursors"]["next"] or ""
+    except (KeyError, TypeError):
+        if len(rows) < PAGE:
+            return rows, ""
+        raise QueryError(Trouble.API_UNREADABLE) from None  # whether there is more, nobody can tell
+    if not isinstance(cursor, str) or (cursor and not _CURSOR.fullmatch(cursor)):
+        raise QueryError(Trouble.API_UNREADABLE)
+    return rows, cursor
+
+
+def _ref(row: Mapping[str, Any], account: Account) -> str:
+    """Return the number of a payment in a list, under the details' name for it or spelt as the report's own names."""
+    refs = {row[name] for name in ("transaction_id", "transactionId") if isinstance(row.get(name), str)}
+    ref = refs.pop().strip() if len(refs) == 1 else ""
+    if not _REFERENCE.fullmatch(ref):
+        raise QueryError(Trouble.API_UNREADABLE)
+    apps = [row[name] for name in ("app_id", "appId") if row.get(name) is not None]
+    if any(str(app).strip() != account.options["app_id"] for app in apps):
+        raise QueryError(Trouble.OTHER_RECORD)
+    return ref
+
+
+def _is_later(row: Mapping[str, Any], until: datetime) -> bool:
+    text = row.get("purchase_date")
+    at = moment(text, UTC) if isinstance(text, str) else None
+    return at is not None and at.at >= until
+
+
+def _opened(answer: Answered) -> dict[str, Any] | list[Any] | None:
     """Return the result of the answer; None where the API says that it knows of none."""
     fault = answer.refusal().trouble
     if answer.status not in {200, 400, 500}:
@@ -111,7 +192,7 @@ def _result(answer: Answered) -> Mapping[str, Any] | None:
         return None
     if answer.status != 200 or meta.get("httpStatus") != "200" or not isinstance(result, dict | list):
         raise QueryError(fault)
-    return _found(result)
+    return result
 
 
 def _found(result: object) -> Mapping[str, Any] | None:

@@ -10,16 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-import redis
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from receiver.asking import Answered, Call, Conversation, Limits, QueryError, Trouble
+from receiver.asking import Answered, Call, Conversation, QueryError, Trouble
 from receiver.event import Kind, Statement
 from workers import outgoing
-from workers.budget import Budget
 
 pytestmark = pytest.mark.integration
 
@@ -138,32 +136,3 @@ def test_a_conversation_is_held_to_its_end() -> None:
         return Answered(200, b"two") if call.url == "one" else Answered(200, call.url.encode())
 
     assert outgoing.ask(conversation(), make) == [statement]
-
-
-class TestBudget:
-    NOW = dt.datetime(2026, 11, 22, 10, 0, 0, tzinfo=dt.UTC)
-
-    def test_is_shared_and_ends_for_the_day(self, client: redis.Redis) -> None:
-        limits = Limits(per_day=3)
-        taken = [Budget(client).take("payguru", "shop", limits, self.NOW) for _ in range(4)]
-
-        assert taken == [True, True, True, False]
-        assert Budget(client).take("payguru", "other", limits, self.NOW)
-        assert Budget(client).take("payguru", "shop", limits, self.NOW + dt.timedelta(days=1))
-
-    def test_of_a_second_costs_nothing_of_the_day(self, client: redis.Redis) -> None:
-        limits = Limits(per_day=10, per_second=2)
-        taken = [Budget(client).take("payguru", "shop", limits, self.NOW) for _ in range(5)]
-        later = [
-            Budget(client).take("payguru", "shop", limits, self.NOW + dt.timedelta(seconds=number // 2 + 1))
-            for number in range(8)
-        ]
-
-        assert taken == [True, True, False, False, False]
-        assert later == [True] * 8
-        assert not Budget(client).take("payguru", "shop", limits, self.NOW + dt.timedelta(seconds=99))
-
-    def test_leaves_no_key_for_ever(self, client: redis.Redis) -> None:
-        Budget(client).take("payguru", "shop", Limits(10, 2), self.NOW)
-
-        assert [client.ttl(key) > 0 for key in client.scan_iter("ulak:budget:*")] == [True, True]
