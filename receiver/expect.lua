@@ -13,9 +13,16 @@ if foreign(KEYS[1], 'hash') or foreign(ARGV[6], 'set') then return -2 end
 if watch ~= '' and watches_foreign({watch}) then return -2 end
 
 local known = redis.call('HMGET', KEYS[1], 'minor', 'currency', 'deadline', 'taken')
-if known[1] == minor and known[2] == currency and known[3] == deadline then return 1 end
-if known[4] then return known[1] == minor and known[2] == currency and 1 or 3 end
+local same = known[1] == minor and known[2] == currency
+if known[4] then return same and 1 or 3 end
+if same and known[3] == deadline then
+  if watch ~= '' then begin(watch, after, lives, ask) end -- the last one may have ended without a payment
+  return 1
+end
 redis.call('HSET', KEYS[1], 'minor', minor, 'currency', currency, 'deadline', deadline, 'announced_at', at)
 redis.call('EXPIRE', KEYS[1], keep)
-if watch ~= '' then begin(watch, after, lives, ask) end
+if watch ~= '' then
+  finish(watch) -- it knows the old deadline
+  begin(watch, after, lives, ask)
+end
 return known[1] and 2 or 0

@@ -83,7 +83,7 @@ class Placing:
             event = replace(event, expected=said)
             claim = _claim(event, found)
         concerned = watching.names(event) if account.api else ()
-        ended = watching.ends(event.says.kind, concerned)
+        ended = watching.ended(event) if account.api else ()
         # What the API itself told has one key whenever it is told, so only callbacks need to be remembered.
         told = [name for name in concerned if name not in ended] if event.origin == "callback" else []
         return Entry(

@@ -52,11 +52,15 @@ def unrouted(account: Account, kind: Kind, routes: Iterable[Route]) -> set[str]:
         and _fits(account.slug, route.accounts)
         and (route.test == "both" or account.test == (route.test == "test"))
     ]
-    if not fitting or not all(route.verdicts for route in fitting):
+    if not any(route.verdicts for route in fitting):
+        return set()
+    # A route that wants more proof does not take the rest.
+    taking = [route for route in fitting if not route.covers and route.min_trust.rank <= Level.ROUTE.rank]
+    if not all(route.verdicts for route in taking):
         return set()
     judged = account.expected_tokens and kind in JUDGED
     possible = {NO_VERDICT} | ({verdict.value for verdict in Verdict} if judged else set())
-    return possible.difference(*(route.verdicts for route in fitting))
+    return possible.difference(*(route.verdicts for route in taking))
 
 
 @lru_cache(maxsize=1024)

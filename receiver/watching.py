@@ -23,12 +23,11 @@ LIVES = 14 * 24 * 3600
 # An event of these leaves a payment open. An unknown status is asked about too: the API may know a better word.
 OPEN = frozenset({Kind.PAYMENT_PENDING, Kind.PAYMENT_UNKNOWN, Kind.PAYMENT_REFUND_PENDING})
 _FAILED = frozenset({Kind.PAYMENT_FAILED, Kind.PAYMENT_REFUND_FAILED})
+_UNPAID = frozenset({Kind.PAYMENT_CANCELED, Kind.PAYMENT_EXPIRED})
 _ENDED = frozenset(
     {
         Kind.PAYMENT_SUCCEEDED,
         Kind.PAYMENT_AUTHORIZED,
-        Kind.PAYMENT_CANCELED,
-        Kind.PAYMENT_EXPIRED,
         Kind.PAYMENT_VOIDED,
         Kind.PAYMENT_REFUNDED,
         Kind.PAYMENT_PARTIALLY_REFUNDED,
@@ -122,23 +121,24 @@ def of_expectation(known: Expectation, channel: str) -> Watch:
 def names(event: Event) -> tuple[str, ...]:
     """Return the ids of the watches that an event concerns: of its refund, its payment, its order, its announcement."""
     says = event.says
-    refs = (("refund", says.refund_ref), ("payment", says.payment_ref), *((what, says.order_ref) for what in _ORDERS))
+    refs = (("refund", says.refund_ref), ("payment", says.payment_ref), ("order", says.order_ref))
+    refs = (*refs, ("announced", says.order_ref))
     return tuple(_name(what, event.provider, event.account, ref) for what, ref in refs if ref)
 
 
-_ORDERS = ("order", "announced")
+def ended(event: Event) -> tuple[str, ...]:
+    """
+    Return which of the watches that an event concerns it ends.
+
+    Whatever ends unpaid does not end what was announced: another attempt for the same order may follow.
+    """
+    concerned, kind = names(event), event.says.kind
+    if kind in _ENDED:
+        return concerned
+    if kind in _UNPAID:
+        return concerned[:-1] if event.says.order_ref else concerned
+    return concerned[:1] if kind in _FAILED else ()
 
 
 def _name(what: str, provider: str, account: str, ref: str) -> str:
     return hashlib.sha256(orjson.dumps([what, provider, account, ref])).hexdigest()
-
-
-def ends(kind: Kind, concerned: tuple[str, ...]) -> tuple[str, ...]:
-    """
-    Return which of the watches that an event *concerned* it ends.
-
-    A failed attempt ends what was asked about it, and not what was announced: another attempt may follow.
-    """
-    if kind in _ENDED:
-        return concerned
-    return concerned[:1] if kind in _FAILED else ()

@@ -20,9 +20,10 @@ KNOWN = Expectation("paratika", "shop", "ORDER-1", Money(1176, "TRY"), NOW + tim
 ANNOUNCED = watching.of_expectation(KNOWN, "return")
 STAYS_OPEN = {Kind.PAYMENT_PENDING, Kind.PAYMENT_UNKNOWN, Kind.PAYMENT_REFUND_PENDING}
 ENDS = {
-    *(Kind.PAYMENT_SUCCEEDED, Kind.PAYMENT_AUTHORIZED, Kind.PAYMENT_CANCELED, Kind.PAYMENT_EXPIRED),
+    *(Kind.PAYMENT_SUCCEEDED, Kind.PAYMENT_AUTHORIZED),
     *(Kind.PAYMENT_VOIDED, Kind.PAYMENT_REFUNDED, Kind.PAYMENT_PARTIALLY_REFUNDED, Kind.PAYMENT_CHARGED_BACK),
 }
+UNPAID = {Kind.PAYMENT_CANCELED, Kind.PAYMENT_EXPIRED}
 FAILS = {Kind.PAYMENT_FAILED, Kind.PAYMENT_REFUND_FAILED}
 
 
@@ -34,7 +35,7 @@ def watch_of(event: Event, source: str = "") -> Watch:
 
 def ended(kind: Kind, **refs: Any) -> set[str]:
     """Return the ids of the watches that an event of *kind* ends."""
-    return set(watching.ends(kind, watching.names(event_of(kind, **refs))))
+    return set(watching.ended(event_of(kind, **refs)))
 
 
 class TestBeginning:
@@ -113,9 +114,19 @@ class TestEnding:
         assert len(asked) == 4
         assert ended(kind, **REFS) == asked
 
-    @pytest.mark.parametrize("kind", sorted(set(Kind) - ENDS - FAILS))
+    @pytest.mark.parametrize("kind", sorted(set(Kind) - ENDS - UNPAID - FAILS))
     def test_is_for_no_other_kind(self, kind: Kind) -> None:
         assert ended(kind, **REFS) == set()
+
+    @pytest.mark.parametrize("kind", sorted(UNPAID))
+    def test_unpaid_leaves_the_announced_order_to_the_next_attempt(self, kind: Kind) -> None:
+        asked = {
+            watch_of(event_of(Kind.PAYMENT_PENDING, payment_ref="P-1")).id,
+            watch_of(event_of(Kind.PAYMENT_PENDING)).id,
+        }
+
+        assert ended(kind, payment_ref="P-1") == asked
+        assert ended(kind, order_ref=None, payment_ref="P-1") < asked
 
     def test_of_a_failed_attempt_leaves_the_order_to_the_next_one(self) -> None:
         attempt = watch_of(event_of(Kind.PAYMENT_PENDING, payment_ref="P-1")).id

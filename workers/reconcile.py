@@ -12,7 +12,7 @@ from collections.abc import Container, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from rq import Retry
+from rq import Retry, get_current_job
 
 from receiver import confirming, watching
 from receiver.asking import QueryError
@@ -52,8 +52,9 @@ def ask(wire: dict[str, Any]) -> Retry | None:
 def _ask(watch: Watch, at: Desk) -> Retry | None:
     key = WATCH + watch.id
     account = at.account(watch.provider, watch.account)
-    if account is None or not at.client.exists(key):
-        return None  # the end came by itself, or nobody can be asked any more
+    job = get_current_job()
+    if account is None or job is None or at.client.hget(key, "job") != job.id.encode():
+        return None  # nobody can be asked any more, the end came by itself, or the watch was begun anew
     codes.refresh(at.questions, at.client, account)
     try:
         found = at.questions.ask(watch.sought, account, Asker(watch.verified, watch.source))
@@ -69,7 +70,7 @@ def _ask(watch: Watch, at: Desk) -> Retry | None:
     told: Any = at.client.hkeys(key)
     fresh = [event for event in events if _tells(event, told)]
     new = sum(receipt.new for receipt in at.accept_all(fresh, account))
-    if any(watch.id in watching.ends(event.says.kind, watching.names(event)) for event in events):
+    if any(watch.id in watching.ended(event) for event in events):
         # Also where all of it was known: then the watch had begun after its end.
         at.client.delete(key)
         _say(watch, "healed" if new else "known")

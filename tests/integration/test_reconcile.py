@@ -46,8 +46,10 @@ class Watching:
     def account(self, provider: str, slug: str = "shop-asked") -> Account:
         return self.settings.accounts[(provider, slug)]
 
-    def announce(self, provider: str, order: str, amount: str, slug: str = "shop-asked") -> Announced:
-        now = datetime.now(UTC)
+    def announce(
+        self, provider: str, order: str, amount: str, slug: str = "shop-asked", now: datetime | None = None
+    ) -> Announced:
+        now = now or datetime.now(UTC)
         known = Expectation(provider, slug, order, Money.parse(amount, "TRY"), now + timedelta(hours=1), now)
         sink = RedisSink(connect(self.settings.redis_url), 30)
         placing = Placing(self.settings.routes, self.settings.reconcile_after[0])
@@ -147,6 +149,38 @@ class TestAnAnnouncedOrder:
                 until(lambda: watching.kinds() == ["payment.succeeded"], "the payment is found", 30)
 
 
+class TestAnOrderAnnouncedAnew:
+    def test_is_asked_about_by_its_new_deadline_and_not_twice(self, watching: Watching) -> None:
+        watching.announce("paratika", "ORDER-1", "11.76")
+        (first,) = _scheduled(watching.client)
+        assert watching.announce("paratika", "ORDER-1", "12.00") == Announced.CHANGED
+
+        (second,) = _scheduled(watching.client)
+        assert first != second
+        assert not watching.client.exists(f"rq:job:{first}")
+
+    def test_begins_again_where_the_last_watch_has_ended(self, watching: Watching) -> None:
+        now = datetime.now(UTC)
+        watching.announce("paratika", "ORDER-1", "11.76", now=now)
+        for key in watching.client.scan_iter(WATCH + "*"):
+            watching.client.delete(key)
+
+        assert watching.announce("paratika", "ORDER-1", "11.76", now=now) == Announced.SAME
+        assert watching.open() == 1
+
+    def test_leaves_a_job_that_is_running_nothing_to_do(self, watching: Watching) -> None:
+        watching.announce("paratika", "ORDER-1", "11.76")
+        (first,) = _scheduled(watching.client)
+        watching.client.zrem(SCHEDULED, first)  # as the scheduler does, a moment before
+        watching.client.rpush("rq:queue:ulak-confirm", first)
+        watching.announce("paratika", "ORDER-1", "12.00")
+        with watching.api(), watching.worker():
+            until(lambda: not watching.open(), "the new job finds it", 30)
+
+        assert watching.kinds() == ["payment.succeeded"]
+        assert watching.client.zcard(SCHEDULED) == 0
+
+
 class TestAPendingPayment:
     def test_of_haso_gets_its_outcome_and_its_instalments_at_once(self, watching: Watching) -> None:
         with watching.api(), watching.worker():
@@ -170,6 +204,11 @@ class TestAPendingPayment:
             watching.send("haso", "callback", {"transactionCode": "TC-1", "merchantOid": "ORDER-1"})
 
         assert watching.client.zcard(SCHEDULED) == 1
+
+
+def _scheduled(client: redis.Redis) -> list[str]:
+    found: Any = client.zrange(SCHEDULED, 0, -1)
+    return [job.decode() for job in found]
 
 
 def _due(client: redis.Redis) -> float:
