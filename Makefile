@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test setup check lint types unit bench lock clean
+.PHONY: run test setup check lint types unit bench bench-confirm lock clean
 
 run: setup ## start everything with sandbox accounts and show events arriving
 	@exec $(BIN)/ulak up --demo $(ARGS)
@@ -33,6 +33,9 @@ check: test
 
 bench: setup ## ratios against a bare Flask view and the naive pipeline
 	$(BIN)/python -m bench.run $(ARGS)
+
+bench-confirm: setup ## how many held facts one worker confirms a second
+	$(BIN)/python -m bench.confirm $(ARGS)
 
 lock: ## after a change of dependencies; needs the package uv
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --all-extras --no-emit-index-url \

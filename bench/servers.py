@@ -154,7 +154,7 @@ def _environment(url: str, directory: Path) -> Mapping[str, str]:
     }
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -172,7 +172,7 @@ def _command(name: str, workers: int, port: int) -> list[str]:
 def app(name: str, workers: int, url: str, directory: Path) -> Iterator[int]:
     """Run an app under gunicorn, its output in files of *directory*; yield its port once it accepts callbacks."""
     directory.mkdir()
-    port = _free_port()
+    port = free_port()
     errors = directory / "stderr.log"
     with (directory / "stdout.log").open("wb") as out, errors.open("wb") as err:
         process = _spawn(_command(name, workers, port), _environment(url, directory), out, err)

@@ -155,7 +155,7 @@ REASONS: Mapping[Reason, ReasonText] = {
     Reason.CONFLICTING_FIELD: ReasonText(
         200,
         "Authentic address, but one field came with two different values, or under two spellings that differ.",
-        "Kept in ulak:quarantine; ask the provider's API or panel for the true state of this payment.",
+        "Kept in ulak:quarantine; with [accounts.api] Payguru is asked by itself, else look in the provider's panel.",
     ),
     Reason.NORMALIZE_FAILED: ReasonText(
         200,
@@ -218,7 +218,11 @@ class Unverified(Rejected):
 
 
 class Quarantined(_Reasoned):
-    """Authentic, but unreadable: keep it and alert."""
+    """Authentic, but unreadable: keep it and alert. Where it names a payment, the provider's API may be asked."""
+
+    def __init__(self, reason: Reason, payment_ref: str | None = None) -> None:
+        super().__init__(reason)
+        self.payment_ref = payment_ref
 
 
 class Unavailable(_Reasoned):

@@ -74,7 +74,7 @@ class Pipeline:
             notes = provider.verify(request, account, endpoint.token_id)
             events = [self._read(note, request, endpoint, line) for note in notes]
         except Quarantined as exc:
-            settled = self._quarantine(exc.reason, request, endpoint, line)
+            settled = self._quarantine(exc, request, endpoint, line)
         else:
             settled = self._accept(events, request, endpoint)
             line.events = [event.id for event in events]
@@ -133,11 +133,13 @@ class Pipeline:
             except Unavailable:
                 raise reason from None  # what is wrong with Redis is what a person must know
 
-    def _quarantine(self, reason: Reason, request: CallbackRequest, endpoint: Endpoint, line: Line) -> Settled:
+    def _quarantine(self, exc: Quarantined, request: CallbackRequest, endpoint: Endpoint, line: Line) -> Settled:
+        reason = exc.reason
         digest = hashlib.sha256(request.query + b"\n" + request.body).hexdigest()
         names = endpoint.provider.name, endpoint.account.slug
         sealed = self.sealer.seal(request, digest)
-        unreadable = Unreadable(*names, reason.value, digest, request, sealed)
+        ask = self.placing.doubted(exc.payment_ref, request, endpoint.provider, endpoint.account)
+        unreadable = Unreadable(*names, reason.value, digest, request, sealed, ask)
         self._kept(lambda store: store.quarantine(unreadable))
         line.reason = reason.value
         return Settled(Outcome.QUARANTINED)

@@ -10,11 +10,12 @@ from dataclasses import dataclass, replace
 from receiver import expecting, redact, routing, watching
 from receiver.account import Account, Confirm
 from receiver.errors import Reason, Stale, Unavailable
-from receiver.event import WEIGHTY, Event
+from receiver.event import WEIGHTY, Event, Kind
 from receiver.expecting import Expectation
-from receiver.message import Level
+from receiver.message import CallbackRequest, Level
 from receiver.ports import Ask, Claim, Entry, EventSink, HoldingSink, Provider, Receipt
 from receiver.routing import Route
+from receiver.watching import Watch
 
 _TRIES = 5
 
@@ -103,6 +104,16 @@ class Placing:
         watch = watching.of_expectation(known, next(iter(provider.channels)))
         lives = int((known.deadline - known.announced_at).total_seconds()) + watching.LIVES
         return Ask(watch.id, self.first_ask, lives, watch.to_json())
+
+    def doubted(
+        self, payment_ref: str | None, request: CallbackRequest, provider: Provider, account: Account
+    ) -> Ask | None:
+        """Return what is asked about a payment whose callback could not be read without guessing."""
+        if payment_ref is None or not account.api:
+            return None
+        kind = Kind.PAYMENT_UNKNOWN
+        watch = Watch(provider.name, account.slug, request.channel, kind, request.received_at, payment_ref=payment_ref)
+        return Ask(watch.id, 0, watching.LIVES, watch.to_json())
 
     def _ask(self, event: Event, provider: Provider, source: str) -> Ask | None:
         watch = watching.of_event(event, source)

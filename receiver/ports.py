@@ -181,6 +181,7 @@ class Unreadable:
     digest: str
     callback: CallbackRequest
     request: bytes = field(repr=False)
+    ask: Ask | None = None
 
 
 class EventSink(Protocol):

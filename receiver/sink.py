@@ -148,7 +148,7 @@ class RedisSink:
         self._ttl = str(dedupe_days * 24 * 3600)
         self._accept = _Script("jobs.lua", "accept.lua")
         self._expect = _Script("jobs.lua", "expect.lua")
-        self._quarantine = _Script("quarantine.lua")
+        self._quarantine = _Script("jobs.lua", "quarantine.lua")
         self._job_settings = (
             self._ttl,
             Queue.redis_queue_namespace_prefix,
@@ -246,7 +246,9 @@ class RedisSink:
         }
         pairs = [part for pair in entry.items() for part in pair]
         mark = f"{_SEEN}{unreadable.provider}:{unreadable.account}:{callback.channel}:{unreadable.digest}"
-        self._run(self._quarantine, (mark, QUARANTINE, FULL), (self._ttl, *pairs))
+        ask = unreadable.ask or _NO_ASK
+        own = (ask.id, ask.after, ask.lives, ask.watch, *pairs)
+        self._run(self._quarantine, (mark, QUARANTINE, FULL), (*self._now(), *own))
 
     def refuse(self, provider: str, account: str, channel: str, reason: str, request_id: str) -> None:
         """Note a refusal, at most 20 a second; the metrics count them all. A hung Redis is left alone for a while."""

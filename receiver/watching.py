@@ -121,8 +121,10 @@ def of_expectation(known: Expectation, channel: str) -> Watch:
 def names(event: Event) -> tuple[str, ...]:
     """Return the ids of the watches that an event concerns: of its refund, its payment, its order, its announcement."""
     says = event.says
-    refs = (("refund", says.refund_ref), ("payment", says.payment_ref), ("order", says.order_ref))
-    refs = (*refs, ("announced", says.order_ref))
+    refs = (
+        *(("refund", says.refund_ref), ("payment", says.payment_ref)),
+        *((what, says.order_ref) for what in ("order", "announced")),
+    )
     return tuple(_name(what, event.provider, event.account, ref) for what, ref in refs if ref)
 
 

@@ -225,7 +225,9 @@ def _merged(request: CallbackRequest, account: Account) -> dict[str, str]:
     known = set(NAMES)
     for name, value in (*query, *body):
         if fields.setdefault(name, value) != value and name in known:
-            raise Quarantined(Reason.CONFLICTING_FIELD)
+            # The provider's own parameters come before the end user's, so the first id is the payment's. If not, no
+            # harm is done: the API is asked what is true of it.
+            raise Quarantined(Reason.CONFLICTING_FIELD, dict(reversed((*query, *body))).get("txId"))
     return fields
 
 

@@ -12,6 +12,7 @@ import pytest
 import redis
 
 from receiver import config
+from receiver.asking import TROUBLES, Trouble
 from receiver.errors import REASONS
 from receiver.providers import PROVIDERS
 from receiver.sending import Sending
@@ -112,13 +113,30 @@ class TestProvidersAndExplain:
                 assert address in told.stdout
                 assert any(row["address"].startswith(address) for row in rows)
 
-    def test_explain_knows_every_reason(self) -> None:
+    def test_explain_knows_every_reason_and_why_an_api_gave_no_answer(self) -> None:
         every = orjson.loads(ulak("explain", "--json", env=environment()).stdout)
-        one = ulak("explain", "bad_signature", env=environment())
 
-        assert set(every) == {reason.value for reason in REASONS}
-        assert one.returncode == 0
-        assert one.stdout.startswith("bad_signature (403)\n")
+        assert set(every) == {*REASONS, *TROUBLES}
+        assert len(every) == len(REASONS) + len(TROUBLES)
+        assert {name for name, told in every.items() if told["status"] is None} == set(TROUBLES)
+        assert [name for name, told in every.items() if not (told["meaning"] and told["remedy"])] == []
+
+    def test_explain_tells_of_one_word(self) -> None:
+        reason = ulak("explain", "bad_signature", env=environment())
+        trouble = ulak("explain", "api_refused", env=environment())
+        machine = ulak("explain", "api_refused", "--json", env=environment())
+
+        assert (reason.returncode, trouble.returncode, machine.returncode) == (0, 0, 0)
+        assert reason.stdout.startswith("bad_signature (403)\n")
+        meaning, remedy = TROUBLES[Trouble.API_REFUSED]
+        assert trouble.stdout == f"api_refused\n  {meaning}\n  {remedy}\n"
+        assert orjson.loads(machine.stdout) == {"api_refused": {"status": None, "meaning": meaning, "remedy": remedy}}
+
+    def test_explain_lists_both_kinds_of_words_apart(self) -> None:
+        reasons, troubles = ulak("explain", env=environment()).stdout.split("\n\n")
+
+        assert re.findall(r"^(\w+) \(\d{3}\)$", reasons, re.MULTILINE) == list(REASONS)
+        assert re.findall(r"^(\w+)$", troubles, re.MULTILINE) == list(TROUBLES)
 
 
 class TestUsage:

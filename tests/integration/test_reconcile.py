@@ -21,7 +21,7 @@ from receiver.expecting import Expectation
 from receiver.money import Money
 from receiver.placing import Placing
 from receiver.providers import BY_NAME
-from receiver.sink import EVENTS, WATCH, Announced, RedisSink, connect
+from receiver.sink import EVENTS, QUARANTINE, WATCH, Announced, RedisSink, connect
 from workers import sandbox
 
 from .harness import BIN, Receiver, RedisServer, background, environment, free_port, receiving, until
@@ -198,6 +198,17 @@ class TestAPendingPayment:
         with watching.api(), watching.worker():
             assert watching.send("paynet", "refund", {"xact_id": "REFUND-refunded-1"}) == 200
             until(lambda: "payment.refunded" in watching.kinds(), "the refund is found", 30)
+
+    def test_of_payguru_whose_notice_contradicts_itself_is_asked_about(self, watching: Watching) -> None:
+        account = watching.account("payguru")
+        where = simulate.path(account, BY_NAME["payguru"].channels["transaction"])
+        query = "txId=12345678912345&status=1&status=3&order=ORDER-2001&amount=12.00&service=1234"
+        with watching.api(), watching.worker():
+            assert watching.receiver.get(f"{where}?{query}").body == b"OK"
+            until(lambda: watching.kinds() == ["payment.succeeded"], "the API says what is true", 30)
+
+        assert watching.events()[0]["data"]["origin"] == "reconciliation"
+        assert watching.client.xlen(QUARANTINE) == 1
 
     def test_is_asked_about_once_however_often_it_is_told(self, watching: Watching) -> None:
         for _ in range(3):
