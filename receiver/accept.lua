@@ -7,13 +7,15 @@
 --         ask; "release": a held fact, now confirmed), kind, event (JSON), routes (JSON list of names), sealed request,
 --         number of jobs; then for each job
 --           job id, queue name, dotted name of the callable
---         key of what the shop announced ("": nothing), who had taken it, who takes it now ("": nobody)
---         number of watches that it ends, their names; number of watches that are told of it, their names
---         name of the watch that it begins ("": none), seconds until it is asked, seconds it lives, its JSON
+--         mark of the payment's state ("": none), and who tells it, "callback" or "api": of two keys for one state of
+--         one payment the first counts, unless two callbacks tell it
+--         key of what the shop announced ("": nothing), what it was when it was read, who takes it now ("": nobody)
+--         number of watches that it ends, their names; number of watches that are told of it, their names; a watch
 --
 -- Returns a list with one number an event: 0 done, 1 was released before, 2 is held already, 3 to be released and not
 -- held.
--- Or a single number: -1 the full flag is set, -2 a key has a foreign type, -3 who took the order has changed.
+-- Or a single number: -1 the full flag is set, -2 a key has a foreign type, -3 the announcement has changed, or who took
+-- it.
 
 if redis.call('EXISTS', KEYS[3]) == 1 then return -1 end
 if foreign(KEYS[1], 'stream') or foreign(ARGV[6], 'set') then return -2 end
@@ -60,14 +62,24 @@ for i = 1, tonumber((take(1))) do
     end
     event.jobs[j] = job
   end
-  event.order, event.taken, event.takes = take(3)
+  event.state, event.teller, event.order, event.read, event.takes = take(5)
   event.ended, event.told = take_list(), take_list()
-  event.watch, event.after, event.lives, event.ask = take(4)
+  local watch = {}
+  watch.name, watch.after, watch.lives, watch.text, watch.claimed = take(5)
+  event.watch = watch
+  if state == 0 and event.state ~= '' then
+    local teller = redis.call('GET', event.state)
+    -- Known by the mark, and the fact's own marker stays as it was; but what was held waits no more.
+    if teller and (teller ~= event.teller or teller == 'api') then state, event.revive = 1, event.mode == 'release' end
+  end
   if event.mode == 'hold' and foreign(KEYS[2], 'stream') then return -2 end
   if state == 0 then
-    if event.order ~= '' and (redis.call('HGET', event.order, 'taken') or '') ~= event.taken then return -3 end
-    if event.watch ~= '' or #event.ended + #event.told > 0 then
-      if watches_foreign(event.ended) or watches_foreign(event.told) or watches_foreign({event.watch}) then return -2 end
+    if event.order ~= '' then
+      local now = redis.call('HMGET', event.order, 'minor', 'currency', 'taken')
+      if (now[1] or '') .. ' ' .. (now[2] or '') .. ' ' .. (now[3] or '') ~= event.read then return -3 end
+    end
+    if watch.name ~= '' or #event.ended + #event.told > 0 then
+      if watches_foreign(event.ended) or watches_foreign(event.told) or watches_foreign({watch.name}) then return -2 end
     end
     seen[event.marker] = event.mode == 'hold' and 'held' or 'released'
   end
@@ -86,18 +98,19 @@ local function enqueue_all(event)
   for _, job in ipairs(event.jobs) do enqueue(job.id, job.queue, job.call, event.text) end
 end
 
+local changed = false
 for i, event in ipairs(events) do
+  changed = changed or states[i] == 0 or event.revive or event.lost
   if states[i] == 0 then
     local held = event.mode == 'hold'
     redis.call('XADD', held and KEYS[2] or KEYS[1], '*', 'event', event.text, 'routes', event.routes, 'request',
       event.request)
     enqueue_all(event)
-    if event.takes ~= '' and redis.call('EXISTS', event.order) == 1 then
-      redis.call('HSET', event.order, 'taken', event.takes)
-    end
+    if event.takes ~= '' then redis.call('HSET', event.order, 'taken', event.takes) end
     for _, name in ipairs(event.ended) do finish(name) end
+    if event.watch.name ~= '' then begin(event.watch, false) end
     for _, name in ipairs(event.told) do tell(name, event.kind) end
-    if event.watch ~= '' then begin(event.watch, event.after, event.lives, event.ask) end
+    if event.state ~= '' then mark(event.state, event.teller) end
     mark(event.marker, held and 'held' or 'released')
   elseif event.revive then
     mark(event.marker, 'released')
@@ -105,4 +118,5 @@ for i, event in ipairs(events) do
     enqueue_all(event)
   end
 end
+if not changed then touch() end
 return states

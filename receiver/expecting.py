@@ -19,6 +19,8 @@ JUDGED = frozenset({Kind.PAYMENT_SUCCEEDED, Kind.PAYMENT_AUTHORIZED})
 TAKES = frozenset({Kind.PAYMENT_SUCCEEDED})
 # A payment with one of these has paid the order, and the next one comes on top.
 TAKING = frozenset({Verdict.MATCH, Verdict.AMOUNT_UNPROVEN, Verdict.OVERPAID})
+# With one of these the order is still open: the right payment may follow.
+LACKING = frozenset({Verdict.UNDERPAID, Verdict.WRONG_CURRENCY})
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,11 @@ class Expectation:
     deadline: datetime
     announced_at: datetime
     taken: str = ""
+
+    @property
+    def read(self) -> str:
+        """What ``accept.lua`` compares, to see that nothing has changed since it was read."""
+        return f"{self.amount.minor} {self.amount.currency} {self.taken}"
 
     @property
     def id(self) -> str:
@@ -74,4 +81,6 @@ def _compared(event: Event, announced: Money, *, adds_commission: bool) -> Verdi
     in_parts = adds_commission and ((card.installments if card else None) or 1) > 1
     if paid is not None and paid.minor > announced.minor and not in_parts:
         return Verdict.OVERPAID
-    return Verdict.MATCH if paid is not None and "amount" in event.trust.covers else Verdict.AMOUNT_UNPROVEN
+    # An order that nobody proved may be another order's payment, shown to us once more.
+    proven = paid is not None and {"amount", "order_ref"}.issubset(event.trust.covers)
+    return Verdict.MATCH if proven else Verdict.AMOUNT_UNPROVEN

@@ -12,7 +12,7 @@ from receiver.account import Account, Confirm, Secret
 from receiver.event import Kind
 from receiver.ports import Provider
 from receiver.providers import BY_NAME
-from receiver.routing import CONFIRM, Route
+from receiver.routing import OURS, Route
 
 Fault = tuple[str, str]
 
@@ -89,8 +89,8 @@ def of_routes(routes: Sequence[Route], accounts: Sequence[Account]) -> Iterator[
         if route.target.route in names:
             yield place, "is there twice; job ids are made of the name"
         names.add(route.target.route)
-        if route.target.queue == CONFIRM.queue:
-            yield place, f"{CONFIRM.queue} is the queue of our own questions"
+        if route.target.queue in OURS:
+            yield place, f"{route.target.queue} is a queue of our own questions"
     yield from _of_verdicts(routes, accounts)
 
 

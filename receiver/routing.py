@@ -12,8 +12,9 @@ from receiver.ports import Target
 
 # Where a held fact goes: a worker asks the provider's API. Capitals keep its job ids apart from any route's.
 CONFIRM = Target("CONFIRM", "ulak-confirm", "workers.confirm.confirm")
-# Where it is asked about what is open: the same workers, so that all questions share one budget and one transport.
-ASK = Target("ASK", CONFIRM.queue, "workers.reconcile.ask")
+# Where it is asked about what is open: by workers of its own, for a flood of claims must not make a held fact wait.
+ASK = Target("ASK", "ulak-ask", "workers.reconcile.ask")
+OURS = frozenset({CONFIRM.queue, ASK.queue})
 NO_VERDICT = "none"  # what a route calls an event without a verdict
 
 

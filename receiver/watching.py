@@ -15,7 +15,7 @@ import orjson
 
 from receiver.asking import Sought
 from receiver.event import Event, Kind
-from receiver.expecting import Expectation
+from receiver.expecting import LACKING, Expectation
 from receiver.message import Level
 
 # Seconds that a watch may last where nobody answers; its job gives up when the key is gone.
@@ -58,7 +58,10 @@ class Watch:
         """What the watch is called: by the refund, the payment or the order, whichever is the nearest."""
         whose = ("announced", self.order_ref) if self.until else ("order", self.order_ref)
         refs = (("refund", self.refund_ref), ("payment", self.payment_ref), whose)
-        return next(_name(what, self.provider, self.account, ref) for what, ref in refs if ref)
+        found = [_name(what, self.provider, self.account, ref) for what, ref in refs if ref]
+        if not found:
+            raise ValueError("a watch needs a reference to ask by")
+        return found[0]
 
     @property
     def sought(self) -> Sought:
@@ -132,13 +135,13 @@ def ended(event: Event) -> tuple[str, ...]:
     """
     Return which of the watches that an event concerns it ends.
 
-    Whatever ends unpaid does not end what was announced: another attempt for the same order may follow.
+    Whatever ends unpaid, or with too little, does not end what was announced: another attempt may follow.
     """
     concerned, kind = names(event), event.says.kind
+    if kind in _UNPAID or (kind in _ENDED and event.expected in LACKING):
+        return concerned[:-1] if event.says.order_ref else concerned
     if kind in _ENDED:
         return concerned
-    if kind in _UNPAID:
-        return concerned[:-1] if event.says.order_ref else concerned
     return concerned[:1] if kind in _FAILED else ()
 
 

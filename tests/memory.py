@@ -37,7 +37,7 @@ class MemorySink:
             raise self.away
         for claim in (entry.claim for entry in entries if entry.claim):
             known = self.announced[claim.expectation]
-            if known.taken != claim.seen:
+            if known.read != claim.seen:
                 raise Stale
             self.announced[claim.expectation] = replace(known, taken=claim.takes or known.taken)
         receipts = []

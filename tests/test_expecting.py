@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from receiver.event import Card, Event, Kind, Verdict
-from receiver.expecting import JUDGED, TAKES, TAKING, Expectation, order_id, payment_name, verdict
+from receiver.expecting import JUDGED, LACKING, TAKES, TAKING, Expectation, order_id, payment_name, verdict
 from receiver.money import Money
 from tests.facts import NOW, event_of
 
@@ -50,6 +50,10 @@ class TestAmount:
     )
     def test_that_is_not_proven_is_never_a_match(self, minor: int, expected: Verdict) -> None:
         assert judged(paid(minor, covers=("order_ref", "status"))) is expected
+
+    def test_of_an_order_that_is_not_proven_is_never_a_match(self) -> None:
+        """It may be the payment of another order, shown to us once more."""
+        assert judged(paid(covers=("status", "payment_ref", "amount"))) is Verdict.AMOUNT_UNPROVEN
 
     @pytest.mark.parametrize("covers", [COVERED, ()])
     def test_that_was_not_sent_is_unproven_whatever_is_covered(self, covers: tuple[str, ...]) -> None:
@@ -116,12 +120,17 @@ class TestOrder:
         assert judged(paid(payment_ref="CAPTURE-1")) is Verdict.MATCH
 
     def test_is_not_taken_by_too_little_or_another_currency(self) -> None:
-        assert set(Verdict) - TAKING == {
-            Verdict.UNDERPAID,
-            Verdict.WRONG_CURRENCY,
-            Verdict.UNKNOWN_ORDER,
-            Verdict.ALREADY_PAID,
-        }
+        assert set(Verdict) - TAKING == LACKING | {Verdict.UNKNOWN_ORDER, Verdict.ALREADY_PAID}
+
+    def test_is_another_to_read_with_each_change_that_counts(self) -> None:
+        others = [
+            replace(ANNOUNCED, amount=Money(1177, "TRY")),
+            replace(ANNOUNCED, amount=Money(1176, "USD")),
+            replace(ANNOUNCED, taken="P-1"),
+        ]
+
+        assert len({known.read for known in (ANNOUNCED, *others)}) == 4
+        assert replace(ANNOUNCED, deadline=NOW).read == ANNOUNCED.read
 
 
 class TestNames:

@@ -11,12 +11,12 @@ import pytest
 from receiver import watching
 from receiver.account import Account, Confirm, Secret
 from receiver.errors import Reason, Unavailable
-from receiver.event import Card, Event, Kind, Verdict
+from receiver.event import Card, Event, Kind, Verdict, Why
 from receiver.expecting import Expectation
 from receiver.message import Level
 from receiver.money import Money
 from receiver.placing import Placing, Sealed
-from receiver.ports import Claim, Entry, Receipt, Target
+from receiver.ports import Claim, Entry, Receipt, State, Target
 from receiver.providers import BY_NAME
 from receiver.routing import Route
 from tests.accounts import ACCOUNTS
@@ -131,14 +131,14 @@ class TestVerdict:
         entry = store.entries[event.id]
 
         assert (entry.event.expected, targets(entry)) == (Verdict.MATCH, ["paid"])
-        assert entry.claim == Claim(KNOWN.id, "", "P-1")
+        assert entry.claim == Claim(KNOWN.id, KNOWN.read, "P-1")
 
 
 class TestClaim:
     def test_of_taken_money_takes_the_order(self) -> None:
         store = store_of()
 
-        assert put(paid(), store=store).claim == Claim(KNOWN.id, "", "P-1")
+        assert put(paid(), store=store).claim == Claim(KNOWN.id, KNOWN.read, "P-1")
         assert store.announced[KNOWN.id].taken == "P-1"
 
     @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ class TestClaim:
     def test_of_anything_less_only_looks(self, event: Event) -> None:
         store = store_of()
 
-        assert put(event, store=store).claim == Claim(KNOWN.id, "", "")
+        assert put(event, store=store).claim == Claim(KNOWN.id, KNOWN.read, "")
         assert store.announced[KNOWN.id].taken == ""
 
     def test_of_a_second_payment_leaves_the_order_to_the_first(self) -> None:
@@ -162,7 +162,7 @@ class TestClaim:
         second = put(paid(payment_ref="P-2", fact_key=("second",)), store=store)
 
         assert second.event.expected is Verdict.ALREADY_PAID
-        assert second.claim == Claim(KNOWN.id, "P-1", "")
+        assert second.claim == Claim(KNOWN.id, replace(KNOWN, taken="P-1").read, "")
         assert store.announced[KNOWN.id].taken == "P-1"
 
     def test_of_a_reservation_and_its_capture_under_another_id_is_one_payment(self) -> None:
@@ -224,13 +224,38 @@ class TestAsking:
         assert entry.ask is not None
         assert entry.ask.after == 0
 
-    def test_ends_with_the_end_and_tells_the_others(self) -> None:
+    def test_ends_with_the_end_of_what_it_is_about(self) -> None:
         event, failed = paid(), paid(kind=Kind.PAYMENT_FAILED)
         names = watching.names(event)
         assert len(names) == 3
 
-        assert (put(event, self.ASKED).ended, put(event, self.ASKED).told) == (names, ())
-        assert (put(failed, self.ASKED).ended, put(failed, self.ASKED).told) == (names[:1], names[1:])
+        assert put(event, self.ASKED).ended == names
+        assert put(failed, self.ASKED).ended == names[:1]
+
+    @pytest.mark.parametrize(
+        ("kind", "payment", "remembered"),
+        [
+            (Kind.PAYMENT_FAILED, "P-1", False),
+            (Kind.PAYMENT_FAILED, None, True),
+            (Kind.PAYMENT_UNKNOWN, "P-1", True),
+            (Kind.PAYMENT_PENDING, "P-1", True),
+        ],
+    )
+    def test_remembers_what_was_told_where_no_state_of_the_payment_does(
+        self, kind: Kind, payment: str | None, *, remembered: bool
+    ) -> None:
+        event = paid(kind=kind, payment_ref=payment)
+        entry = put(event, self.ASKED)
+        others = tuple(name for name in watching.names(event) if name not in entry.ended)
+
+        assert (entry.state is None) is remembered
+        assert entry.told == (others if remembered else ())
+
+    def test_keeps_the_announced_order_where_the_payment_lacks_something(self) -> None:
+        entry = put(paid(amount=Money(1175, "TRY")), replace(ANNOUNCING, api=API))
+
+        assert entry.event.expected is Verdict.UNDERPAID
+        assert entry.ended == watching.names(paid())[:-1]
 
     def test_tells_nobody_of_what_the_api_itself_said(self) -> None:
         failed = replace(paid(kind=Kind.PAYMENT_FAILED), origin="reconciliation")
@@ -245,5 +270,96 @@ class TestAsking:
         assert (ask.after, ask.lives) == (120, 24 * 3600 + watching.LIVES)
         assert watching.from_wire(orjson.loads(ask.watch)) == watching.of_expectation(KNOWN, "return")
 
+    def test_about_a_claim_gives_way_to_others(self) -> None:
+        haso = replace(ACCOUNTS["haso"], api=API)
+        events = [
+            replace(event_of(Kind.PAYMENT_PENDING, provider="haso", level=level, fact_key=(level,)), channel="ok")
+            for level in (Level.CLAIMED, Level.ROUTE)
+        ]
+        asks = [put(event, haso).ask for event in events]
+
+        assert [ask.claimed for ask in asks if ask] == [True, False]
+
+    @pytest.mark.parametrize("provider", ["haso", "payguru-phs", "zotlo"])
+    def test_about_an_announced_order_needs_an_api_that_finds_orders(self, provider: str) -> None:
+        known, account = replace(KNOWN, provider=provider), replace(ACCOUNTS[provider], api=API)
+
+        assert PLACING.announced(known, BY_NAME[provider], account) is None
+
     def test_about_an_announced_order_needs_an_api(self) -> None:
         assert PLACING.announced(KNOWN, BY_NAME["paratika"], ANNOUNCING) is None
+
+
+class TestState:
+    """What is told once of a payment, whatever the fact keys."""
+
+    ASKED = TestAsking.ASKED
+
+    def state(self, event: Event) -> State | None:
+        return put(event, self.ASKED).state
+
+    def test_is_marked_where_the_api_may_tell_it_too(self) -> None:
+        assert self.state(paid()) is not None
+        assert put(paid(), SILENT).state is None
+
+    def test_has_one_name_for_callback_and_api_and_says_which_tells_it(self) -> None:
+        told = paid(kind=Kind.PAYMENT_FAILED, fact_key=("callback",))
+        found = replace(paid(kind=Kind.PAYMENT_FAILED, fact_key=("api",)), origin="reconciliation")
+        callback, api = self.state(told), self.state(found)
+
+        assert callback
+        assert api
+        assert callback.name == api.name
+        assert (callback.teller, api.teller) == ("callback", "api")
+
+    def test_is_the_callback_s_where_its_held_fact_was_confirmed(self) -> None:
+        held = replace(paid(), origin="confirmation")
+
+        assert (state := self.state(held))
+        assert state.teller == "api"
+        assert (state := self.state(replace(held, known_id="id of the fact")))
+        assert state.teller == "callback"
+
+    @pytest.mark.parametrize(
+        "other",
+        [
+            {"payment_ref": "P-2"},
+            {"order_ref": "ORDER-2"},
+            {"kind": Kind.PAYMENT_AUTHORIZED},
+            {"kind": Kind.PAYMENT_REFUNDED},
+            {"reason": Why.CHARGEBACK_PREVENTED},
+        ],
+        ids=str,
+    )
+    def test_is_another_for_another_payment_order_kind_or_reason(self, other: dict[str, Any]) -> None:
+        first, second = self.state(paid()), self.state(paid(fact_key=("other",), **other))
+
+        assert first
+        assert second
+        assert first.name != second.name
+
+    @pytest.mark.parametrize(
+        "says",
+        [
+            {"payment_ref": None},
+            {"kind": Kind.PAYMENT_PENDING},
+            {"kind": Kind.PAYMENT_REFUND_PENDING},
+            {"kind": Kind.PAYMENT_UNKNOWN},
+            {"kind": Kind.PAYMENT_PARTIALLY_REFUNDED},
+            {"kind": Kind.INSTALLMENT_PENDING},
+        ],
+        ids=str,
+    )
+    def test_is_none_where_the_same_may_be_said_more_than_once(self, says: dict[str, Any]) -> None:
+        assert self.state(paid(**says)) is None
+
+    @pytest.mark.parametrize(
+        "says",
+        [
+            {"kind": Kind.PAYMENT_PENDING, "reason": Why.PARTIAL_PAYMENT},
+            {"kind": Kind.PAYMENT_PARTIALLY_REFUNDED, "refund_ref": "R-1"},
+        ],
+        ids=str,
+    )
+    def test_is_marked_where_a_reason_or_a_refund_tells_it_apart(self, says: dict[str, Any]) -> None:
+        assert self.state(paid(**says)) is not None

@@ -12,7 +12,7 @@ import pytest
 
 from receiver.account import Account, Secret
 from receiver.asking import Answered, Call, Conversation, Query, QueryError, Sought, Trouble
-from receiver.event import Event, Installment, Kind, Statement, Trust
+from receiver.event import Event, Installment, Kind, Statement, Trust, Why
 from receiver.message import CallbackRequest, Level
 from receiver.money import Money
 from receiver.providers.payguru import Payguru
@@ -550,7 +550,9 @@ def test_a_plan_says_what_became_of_the_payment(statuses: str, kind: Kind, state
     plan = [{**entry, "status": status} for entry, status in zip(PLAN, statuses, strict=True)]
     payment = hold(ask_credit(), credit(plan))[1][-1]
 
-    assert (payment.kind, payment.fact_key, payment.reason) == (kind, ("TC-1", state), None)
+    assert (payment.kind, payment.fact_key) == (kind, ("TC-1", state))
+    # Pending for a reason is for a person to look at.
+    assert payment.reason == (Why.OTHER_PENDING if kind is Kind.PAYMENT_PENDING else None)
     assert payment.amount == (None if minor is None else Money(minor, "TRY"))
 
 

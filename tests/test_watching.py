@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from receiver import watching
-from receiver.event import Event, Kind
+from receiver.event import Event, Kind, Verdict
 from receiver.expecting import Expectation
 from receiver.message import Level
 from receiver.money import Money
@@ -85,6 +85,11 @@ class TestName:
 
         assert watch_of(event).id == watching.names(event)[0]
 
+    def test_needs_a_reference(self) -> None:
+        nameless = Watch("paratika", "shop", "return", Kind.PAYMENT_PENDING, NOW, subscription_ref="S-1")
+        with pytest.raises(ValueError, match="reference"):
+            nameless.id  # noqa: B018 - it is a property that looks
+
     def test_is_another_for_each_provider_account_and_reference(self) -> None:
         events = [
             event_of(Kind.PAYMENT_PENDING, payment_ref="X"),
@@ -127,6 +132,14 @@ class TestEnding:
 
         assert ended(kind, payment_ref="P-1") == asked
         assert ended(kind, order_ref=None, payment_ref="P-1") < asked
+
+    @pytest.mark.parametrize("verdict", sorted(Verdict))
+    def test_with_too_little_leaves_the_announced_order_to_the_right_payment(self, verdict: Verdict) -> None:
+        event = replace(event_of(Kind.PAYMENT_SUCCEEDED, payment_ref="P-1"), expected=verdict)
+        lacking = verdict in {Verdict.UNDERPAID, Verdict.WRONG_CURRENCY}
+
+        assert (ANNOUNCED.id not in watching.ended(event)) is lacking
+        assert set(watching.names(event)) - set(watching.ended(event)) == ({ANNOUNCED.id} if lacking else set())
 
     def test_of_a_failed_attempt_leaves_the_order_to_the_next_one(self) -> None:
         attempt = watch_of(event_of(Kind.PAYMENT_PENDING, payment_ref="P-1")).id

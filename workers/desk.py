@@ -1,4 +1,4 @@
-"""What the jobs of ``ulak-confirm`` work with: configuration, store and questions, built once a worker process."""
+"""What the jobs that ask the providers work with: configuration, store and questions, built once a worker process."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,19 +13,20 @@ from receiver.event import Event
 from receiver.placing import Placing, Sealed
 from receiver.ports import Receipt
 from receiver.providers import BY_NAME
-from receiver.sink import RedisSink, connect
+from receiver.sink import RedisSink
 from workers.questions import Questions
 
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """Asks, and puts in what was learned; like the receiver, it is built again after a change of the configuration."""
+    """Asks, and puts in what was learned. A change of the configuration needs a new worker, as a new receiver."""
 
     settings: config.Settings
     sink: RedisSink
     placing: Placing
     client: redis.Redis
     questions: Questions
+    job: str = ""  # the id of the job at work
 
     def account(self, provider: str, slug: str) -> Account | None:
         """Return the account if it can be asked."""
@@ -49,7 +50,7 @@ class Desk:
 def _built() -> tuple[config.Settings, RedisSink, Placing]:
     """Write over a connection of our own: RQ's pool hands out a hundred, and each sink takes one for good."""
     settings = config.load()
-    sink = RedisSink(connect(settings.redis_url), settings.dedupe_days)
+    sink = RedisSink.of(settings)
     return settings, sink, Placing(settings.routes, settings.reconcile_after[0])
 
 
@@ -64,4 +65,4 @@ def at_work() -> Desk:
     if job is None:
         raise RuntimeError("this is a job of RQ and runs in its worker")
     settings, sink, placing = _built()
-    return Desk(settings, sink, placing, job.connection, _questions(job.connection))
+    return Desk(settings, sink, placing, job.connection, _questions(job.connection), job.id)

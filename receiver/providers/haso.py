@@ -94,6 +94,7 @@ class Haso:
     name = "haso"
     title = "HASO (buy now, pay later)"
     adds_commission = False
+    retries_for = 0
     # The posted fields are not documented, hence any name.
     channels: Mapping[str, Channel] = {
         "ok": _page("ok"),

@@ -208,6 +208,7 @@ class Paratika:
     name = "paratika"
     title = "Paratika (card)"
     adds_commission = True
+    retries_for = 0
     channels: Mapping[str, Channel] = {
         "return": Channel("return", ("POST",), (Media.FORM,), Token.NONE, ReturnSchema(), KEPT, DROPPED, browser=True)
     }

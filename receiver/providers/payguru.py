@@ -142,6 +142,7 @@ class Payguru:
     name = "payguru"
     title = "Payguru (mobile payment)"
     adds_commission = False
+    retries_for = 0
     # Behind the provider's fields comes the end user's own query, hence any name.
     channels: Mapping[str, Channel] = {
         name: Channel(name, ("GET", "POST"), (Media.FORM,), Token.ROUTE, schema, KEPT, ("msisdn",), any_name=True)
@@ -227,7 +228,8 @@ def _merged(request: CallbackRequest, account: Account) -> dict[str, str]:
         if fields.setdefault(name, value) != value and name in known:
             # The provider's own parameters come before the end user's, so the first id is the payment's. If not, no
             # harm is done: the API is asked what is true of it.
-            raise Quarantined(Reason.CONFLICTING_FIELD, dict(reversed((*query, *body))).get("txId"))
+            first = dict(reversed((*query, *body))).get("txId")
+            raise Quarantined(Reason.CONFLICTING_FIELD, first if request.channel == "transaction" else None)
     return fields
 
 

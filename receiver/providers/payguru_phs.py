@@ -104,6 +104,7 @@ class PayguruPhs:
     name = "payguru-phs"
     title = "Payguru PHS (cash, bank transfer)"
     adds_commission = False
+    retries_for = 0
     channels: Mapping[str, Channel] = {
         "notify": Channel("notify", ("GET", "POST"), (Media.JSON,), Token.OPTIONAL, NotifySchema(), KEPT, ("key",))
     }

@@ -160,6 +160,7 @@ class Paynet:
     name = "paynet"
     title = "Paynet (card)"
     adds_commission = True
+    retries_for = 0
     channels: Mapping[str, Channel] = {
         "confirmation": Channel(
             "confirmation",

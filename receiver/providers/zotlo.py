@@ -255,6 +255,7 @@ class Zotlo:
     name = "zotlo"
     title = "Zotlo (subscriptions)"
     adds_commission = False
+    retries_for = 2 * 3600 + 40 * 60  # after 10 min, three times after 30 min, and once after 1 h
     channels: Mapping[str, Channel] = {
         "webhook": Channel("webhook", ("POST",), (Media.JSON,), Token.ROUTE, EnvelopeSchema(), KEPT, DROPPED)
     }

@@ -29,7 +29,7 @@ from receiver import signing
 from receiver.account import Account
 from receiver.asking import Answered, Call, Conversation, Limits, QueryError, Sought, Trouble
 from receiver.errors import Malformed
-from receiver.event import Installment, Kind, Method, Statement
+from receiver.event import Installment, Kind, Method, Statement, Why
 from receiver.message import Literal, respelled
 from receiver.money import Money
 from receiver.providers.haso import INSTALLMENTS, REFUND_MADE_BEFORE, REFUND_NOT_FOUND
@@ -67,6 +67,7 @@ class _ErrorCode(CallbackSchema):
 class HasoQuery:
     name = "haso"
     limits = Limits()
+    by_order = False
     exact: frozenset[Kind] = frozenset()
 
     def ask(self, sought: Sought, account: Account) -> Conversation:
@@ -218,6 +219,7 @@ def _payment(plan: list[dict[str, Any]], sought: Sought, order: str | None) -> l
             status_code=state,
             order_ref=order,
             payment_ref=sought.payment_ref,
+            reason=Why.OTHER_PENDING if state == "partly_canceled" else None,
             amount=amount,
             method=Method.CREDIT,
         )

@@ -132,6 +132,7 @@ class _Record:
 class ParatikaQuery:
     name = "paratika"
     limits = Limits()
+    by_order = True
     exact: frozenset[Kind] = frozenset({Kind.PAYMENT_SUCCEEDED})
 
     def ask(self, sought: Sought, account: Account) -> Conversation:

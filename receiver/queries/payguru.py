@@ -50,6 +50,7 @@ _ID = re.compile(r"[0-9]{1,30}", re.ASCII)
 class PayguruQuery:
     name = "payguru"
     limits = Limits(per_day=1000, per_second=5)
+    by_order = True
     exact: frozenset[Kind] = frozenset({Kind.PAYMENT_SUCCEEDED, Kind.PAYMENT_REFUNDED})
 
     def ask(self, sought: Sought, account: Account) -> Conversation:

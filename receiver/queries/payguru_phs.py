@@ -54,6 +54,7 @@ class _TokenCall(Call):
 class PayguruPhsQuery:
     name = "payguru-phs"
     limits = Limits()
+    by_order = False
     exact: frozenset[Kind] = frozenset()
 
     def ask(self, sought: Sought, account: Account) -> Conversation:

@@ -92,6 +92,7 @@ class _Row:
 class PaynetQuery:
     name = "paynet"
     limits = Limits()
+    by_order = True
     exact: frozenset[Kind] = frozenset({Kind.PAYMENT_SUCCEEDED})
 
     def ask(self, sought: Sought, account: Account) -> Conversation:

@@ -70,6 +70,7 @@ _SCHEMA = EnvelopeSchema()
 class ZotloQuery:
     name = "zotlo"
     limits = Limits()
+    by_order = False
     exact: frozenset[Kind] = frozenset(
         {
             Kind.PAYMENT_SUCCEEDED,

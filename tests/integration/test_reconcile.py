@@ -21,14 +21,14 @@ from receiver.expecting import Expectation
 from receiver.money import Money
 from receiver.placing import Placing
 from receiver.providers import BY_NAME
-from receiver.sink import EVENTS, QUARANTINE, WATCH, Announced, RedisSink, connect
+from receiver.sink import EVENTS, QUARANTINE, WATCH, Announced, RedisSink
 from workers import sandbox
 
 from .harness import BIN, Receiver, RedisServer, background, environment, free_port, receiving, until
 
 pytestmark = pytest.mark.integration
 
-SCHEDULED = "rq:scheduled:ulak-confirm"
+SCHEDULED = "rq:scheduled:ulak-ask"
 PAYMENTS = 2000
 DROPPED = 0.05
 
@@ -47,13 +47,18 @@ class Watching:
         return self.settings.accounts[(provider, slug)]
 
     def announce(
-        self, provider: str, order: str, amount: str, slug: str = "shop-asked", now: datetime | None = None
+        self,
+        provider: str,
+        order: str,
+        amount: str,
+        now: datetime | None = None,
+        deadline: timedelta = timedelta(hours=1),
     ) -> Announced:
         now = now or datetime.now(UTC)
-        known = Expectation(provider, slug, order, Money.parse(amount, "TRY"), now + timedelta(hours=1), now)
-        sink = RedisSink(connect(self.settings.redis_url), 30)
+        known = Expectation(provider, "shop-asked", order, Money.parse(amount, "TRY"), now + deadline, now)
+        sink = RedisSink.of(self.settings)
         placing = Placing(self.settings.routes, self.settings.reconcile_after[0])
-        return sink.expect(known, placing.announced(known, BY_NAME[provider], self.account(provider, slug)))
+        return sink.expect(known, placing.announced(known, BY_NAME[provider], self.account(provider)))
 
     def send(self, provider: str, scenario: str, changes: Mapping[str, str], slug: str = "shop-asked") -> int:
         account, known = self.account(provider, slug), BY_NAME[provider]
@@ -92,7 +97,11 @@ def watching(own_redis: RedisServer, tmp_path: Path, spans: str) -> Iterator[Wat
 
     @contextmanager
     def worker() -> Iterator[None]:
-        with background([str(BIN / "ulak"), "worker", "--queue", "ulak-confirm"], env, tmp_path / "worker.log"):
+        with background(
+            [str(BIN / "ulak"), "worker", "--queue", "ulak-confirm", "--queue", "ulak-ask"],
+            env,
+            tmp_path / "worker.log",
+        ):
             yield
 
     with ExitStack() as stack:
@@ -172,8 +181,8 @@ class TestAnOrderAnnouncedAnew:
         watching.announce("paratika", "ORDER-1", "11.76")
         (first,) = _scheduled(watching.client)
         watching.client.zrem(SCHEDULED, first)  # as the scheduler does, a moment before
-        watching.client.rpush("rq:queue:ulak-confirm", first)
-        watching.announce("paratika", "ORDER-1", "12.00")
+        watching.client.rpush("rq:queue:ulak-ask", first)
+        assert watching.announce("paratika", "ORDER-1", "11.76", deadline=timedelta(hours=2)) == Announced.CHANGED
         with watching.api(), watching.worker():
             until(lambda: not watching.open(), "the new job finds it", 30)
 
@@ -239,7 +248,7 @@ STATES: Mapping[str, tuple[int, frozenset[str]]] = {
 SCENARIOS = {"plain": "success", "declined": "declined", "partial": "success"}
 # Provider, the fields that carry the order (what is put before it), and how many in a hundred payments are its.
 SHOPS: Sequence[tuple[str, Mapping[str, str], int]] = (
-    ("paratika", {"merchantPaymentId": ""}, 70),
+    ("paratika", {"merchantPaymentId": "", "pgTranId": "P-"}, 70),
     ("paynet", {"referance_no": "", "order_id": "BANK-1"}, 30),
 )
 
@@ -282,8 +291,8 @@ class TestTwoThousandPayments:
         with watching.api(), watching.worker():
             with ThreadPoolExecutor(8) as senders:
                 list(senders.map(pay, range(PAYMENTS)))
-            until(lambda: _given(watching) >= {payment.order for payment in payments if payment.wanted}, "all", 120)
-            until(lambda: _due(watching.client) > 1800, "every question of the schedule is asked", 60)
+            until(lambda: _given(watching) >= {payment.order for payment in payments if payment.wanted}, "all", 300)
+            until(lambda: _due(watching.client) > 1800, "every question of the schedule is asked", 120)
         events = watching.events()
         got: dict[str, Counter[str]] = {payment.order: Counter() for payment in payments}
         for event in events:
