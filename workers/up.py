@@ -13,9 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import redis
-
-from receiver import config
+from receiver import config, connection
 from receiver.errors import ConfigError
 from workers import demo, local_redis, sandbox
 from workers.supervisor import Child, Supervisor
@@ -39,6 +37,10 @@ def worker_child(queue: str, number: int, env: Mapping[str, str], log: Path | No
     return Child(f"worker-{queue}-{number}", argv, env, log, restart=not burst)
 
 
+def keeper_child(env: Mapping[str, str], log: Path | None) -> Child:
+    return Child("keeper", [sys.executable, "-m", "workers.keeper"], env, log)
+
+
 @dataclass(slots=True)
 class System:
     """Redis (unless REDIS_URL names one), gunicorn, a worker for each queue; without a configuration, a sandbox."""
@@ -60,9 +62,10 @@ class System:
             base = self._start_web(settings)
             for queue in settings.queues:
                 self.supervisor.start(worker_child(queue, 0, self.env, self._log("worker")))
+            self.supervisor.start(keeper_child(self.env, self._log("keeper")))
             self._wait_until_ready(base)
             self.say(f"ulak is up at {base} (logs in {self._log('web').parent})")
-            client = redis.Redis.from_url(settings.redis_url)
+            client = connection.client(settings.redis_url)
             stack.callback(client.close)
             show = demo.Show(settings, client, base, self.say)
             if self.demo:
