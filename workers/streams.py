@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 import redis
 
+from receiver import connection
 from receiver.sink import EVENTS, HELD, QUARANTINE, REFUSED
 
 STREAMS = {"events": EVENTS, "held": HELD, "quarantine": QUARANTINE, "refused": REFUSED}
@@ -24,7 +25,7 @@ class NoAnswerError(Exception):
 @contextmanager
 def opened(url: str) -> Iterator[redis.Redis]:
     """Give a client for looking; raise NoAnswerError for whatever Redis says no to inside the block."""
-    client = redis.Redis.from_url(url, socket_connect_timeout=2, socket_timeout=10)
+    client = connection.client(url, socket_connect_timeout=2, socket_timeout=10)
     try:
         yield client
     except redis.exceptions.RedisError as exc:
@@ -100,18 +101,21 @@ def follow(client: redis.Redis, stream: str, after: str) -> Iterator[Record]:
                 yield record(entry, raw)
 
 
+def newest(client: redis.Redis, stream: str) -> Iterator[Record]:
+    """Yield every record, the newest first, a page at once in memory."""
+    start = "+"
+    while True:
+        found: Any = client.xrevrange(stream, max=start, count=_BATCH)
+        yield from (record(entry, raw) for entry, raw in found)
+        if len(found) < _BATCH:
+            return
+        start = f"({found[-1][0].decode()}"
+
+
 def find(client: redis.Redis, start: str) -> Record | None:
     """Return the newest record whose event id, digest or entry id begins with *start*."""
     for stream in (EVENTS, HELD, QUARANTINE):
-        newest = "+"
-        while found := list(_page(client, stream, newest)):
-            for one in found:
-                if one.belongs_to.startswith(start) or one.entry == start:
-                    return one
-            newest = f"({found[-1].entry}"
+        for one in newest(client, stream):
+            if one.belongs_to.startswith(start) or one.entry == start:
+                return one
     return None
-
-
-def _page(client: redis.Redis, stream: str, newest: str) -> Iterator[Record]:
-    found: Any = client.xrevrange(stream, max=newest, count=_BATCH)
-    return (record(entry, raw) for entry, raw in found)

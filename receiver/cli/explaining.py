@@ -37,6 +37,8 @@ def _groups() -> dict[str, dict[str, dict[str, Any]]]:
     """Return what is told of each word, under the heading of its kind; an answer over HTTP has only the first kind."""
     from receiver.asking import TROUBLES
     from receiver.errors import REASONS
+    from workers.doctor.checks import EVERY
+    from workers.quarantine import WHY_NOT
 
     return {
         "REASONS (why a callback was not accepted)": {
@@ -46,6 +48,13 @@ def _groups() -> dict[str, dict[str, dict[str, Any]]]:
         "NO ANSWER (why a provider's API gave none that can be used)": {
             trouble.value: {"status": None, "meaning": meaning, "remedy": remedy}
             for trouble, (meaning, remedy) in TROUBLES.items()
+        },
+        "STAYS (why `ulak quarantine retry` leaves a callback where it is, beside the reasons)": {
+            word: {"status": None, "meaning": meaning, "remedy": remedy} for word, (meaning, remedy) in WHY_NOT.items()
+        },
+        "FINDINGS (what `ulak doctor` finds)": {
+            check.word: {"status": None, "meaning": f"{check.what} {check.why}", "remedy": check.remedy}
+            for check in EVERY
         },
     }
 

@@ -24,15 +24,18 @@ def events() -> None:
 def tail(count: int, follow: bool, stream: str | None, machine: bool) -> None:
     """Show the newest events, or another stream."""
     from receiver import tables
-    from workers import streams
+    from workers import quarantine, streams
 
     key = streams.STREAMS[stream or "events"]
 
     def show(one: streams.Record) -> None:
+        fields = one.fields
+        if stream == "quarantine":
+            fields = {"state": quarantine.states(client, [one])[0], **fields}
         if machine:
-            print_json(one.event or {"entry": one.entry, **one.fields})
+            print_json(one.event or {"entry": one.entry, **fields})
         else:
-            words = (f"{name}={value}" for name, value in one.fields.items())
+            words = (f"{name}={value}" for name, value in fields.items())
             click.echo(tables.event_line(one.event) if one.event else f"{one.entry}  {'  '.join(words)}")
 
     with redis_at(load_settings().redis_url) as client:
