@@ -1,30 +1,27 @@
 """
 The store: one Lua call a callback, after which the fact is in the stream, on the queues and remembered.
 
-Keys (docs/architecture.md): ``ulak:fact:<id>``, ``ulak:events``, ``ulak:held``, ``ulak:quarantine``, ``ulak:refused``,
-``ulak:full``. Jobs are written in RQ's own format, so that stock RQ consumes them.
+Its keys are in docs/architecture.md. Jobs are written in RQ's own format, so that stock RQ consumes them.
 """
 
 import hashlib
-import os
-import re
-import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from enum import IntEnum
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import orjson
 import redis
 import redis.exceptions
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 from rq.job import Job
 from rq.queue import Queue
 from rq.registry import ScheduledJobRegistry
+from rq.results import Result
 
+from receiver.config import Settings
+from receiver.connection import Wire, connect, error_word
 from receiver.errors import Reason, Stale, Unavailable
 from receiver.expecting import Expectation, order_id
 from receiver.money import Money
@@ -39,6 +36,8 @@ FULL = "ulak:full"
 FACT = "ulak:fact:"
 EXPECTED = "ulak:expected:"
 WATCH = "ulak:watch:"
+CLAIMS = "ulak:claims"
+STATE = "ulak:state:"
 _SEEN = "ulak:quarantine:seen:"
 _PROBE = "ulak:probe"
 
@@ -51,17 +50,14 @@ JOB_RESULT_TTL = 60  # a finished job can be looked at for a minute; it costs 6 
 JOB_FAILURE_TTL = 30 * 24 * 3600
 JOB_RETRY_PAUSES = (0, 10, 60, 300, 900)
 
-CONNECT_TIMEOUT = 0.3
-SOCKET_TIMEOUT = 0.5
-_REFUSE_PAUSE = 5.0  # seconds of silence after a failure
 _REFUSE_EVERY = 0.05  # seconds; a flood of refusals must not become a flood of writes
 
 _DONE, _RELEASED, _HELD = 0, 1, 2
 _IS_FULL, _FOREIGN, _STALE = -1, -2, -3
 _NO_CLAIM = Claim("")
 _NO_ASK = Ask("", 0, 0, b"")
-
-_ERROR_WORD = re.compile(r"(?:^|: -)([A-Z]{3,})(?= )")
+# A flood of claims, which anybody can make, must not fill Redis with questions.
+CLAIMS_WAITING = 5_000
 
 _LONG = 10 * 365 * 24 * 3600
 
@@ -84,71 +80,25 @@ class _Script:
         self._text = "".join((Path(__file__).parent / name).read_text("utf-8") for name in names)
         self._sha = hashlib.sha1(self._text.encode(), usedforsecurity=False).hexdigest()
 
-    def call(self, wire: "_Wire", keys: Sequence[str], args: Sequence[Any]) -> Any:
+    def call(self, wire: Wire, keys: Sequence[str], args: Sequence[Any]) -> tuple[Any, int]:
+        """Return its answer, and how many replicas have what it wrote, where they are waited for."""
         try:
-            return wire.call("EVALSHA", self._sha, len(keys), *keys, *args)
+            return wire.write("EVALSHA", self._sha, len(keys), *keys, *args)
         except redis.exceptions.NoScriptError:
-            return wire.call("EVAL", self._text, len(keys), *keys, *args)
-
-
-class _Wire(threading.local):
-    """
-    One connection of redis-py's own for each thread, used without its client and pool (docs/adr: their cost a call).
-
-    A connection error is tried once more on a new connection, for every script here is safe to repeat. Whatever else
-    breaks a call in the middle closes the connection: the answer still to come is not the next one's.
-    """
-
-    def __init__(self, client: redis.Redis) -> None:
-        self._pool = client.connection_pool
-        self._pid = 0
-
-    def call(self, *command: Any) -> Any:
-        if self._pid != os.getpid():  # never share a parent's connection
-            self._connection: Any = self._pool.make_connection()
-            self._pid = os.getpid()
-        try:
-            return self._once(command)
-        except redis.exceptions.ConnectionError:
-            return self._once(command)
-
-    def _once(self, command: tuple[Any, ...]) -> Any:
-        connection = self._connection
-        try:
-            connection.send_command(*command)
-            return connection.read_response()
-        except redis.exceptions.ResponseError:
-            raise
-        except BaseException:
-            connection.disconnect()
-            raise
-
-
-def connect(url: str) -> redis.Redis:
-    """
-    Return a client for the way of a callback: it gives up within about a second.
-
-    redis-py's own defaults hang a request for 59 s. A connection error is tried once more, since every script here is
-    safe to repeat; a time-out is not, for its time is spent.
-    """
-    return redis.Redis.from_url(
-        url,
-        socket_connect_timeout=CONNECT_TIMEOUT,
-        socket_timeout=SOCKET_TIMEOUT,
-        retry=Retry(NoBackoff(), 1, supported_errors=(redis.exceptions.ConnectionError,)),
-    )
+            return wire.write("EVAL", self._text, len(keys), *keys, *args)
 
 
 class RedisSink:
     """``receiver.ports.EventSink`` on Redis. It connects at the first use, so a fork before that is harmless."""
 
-    def __init__(self, client: redis.Redis, dedupe_days: int) -> None:
-        self._client = client
-        self._wire = _Wire(client)
+    def __init__(self, client: redis.Redis, dedupe_days: int, wait_replicas: int = 0) -> None:
+        self._wire = Wire(client, wait_replicas)
+        self._wait_replicas = wait_replicas
         self._ttl = str(dedupe_days * 24 * 3600)
         self._accept = _Script("jobs.lua", "accept.lua")
         self._expect = _Script("jobs.lua", "expect.lua")
         self._quarantine = _Script("jobs.lua", "quarantine.lua")
+        self._try = _Script("probe.lua")
         self._job_settings = (
             self._ttl,
             Queue.redis_queue_namespace_prefix,
@@ -163,9 +113,18 @@ class RedisSink:
             ScheduledJobRegistry.key_template.format(ASK.queue),
             ASK.job,
             WATCH,
+            Result.get_key(""),  # type: ignore[no-untyped-call]
+            CLAIMS_WAITING,
+            CLAIMS,
+            _PROBE if wait_replicas else "",
         )
         self._refuse_again = 0.0
         self._ready_until = 0.0
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """Return the sink of a configuration, on a connection of its own for each thread."""
+        return cls(connect(settings.redis_url), settings.dedupe_days, settings.wait_replicas)
 
     def accept(self, entries: Sequence[Entry]) -> Sequence[Receipt]:
         return self._store((entry, "hold" if entry.hold else "new") for entry in entries)
@@ -186,8 +145,9 @@ class RedisSink:
             for target in jobs:
                 args += (f"{event.id}-{target.route}", target.queue, target.job)
             order = EXPECTED + claim.expectation if claim.expectation else ""
-            args += (order, claim.seen, claim.takes, len(entry.ended), *entry.ended, len(entry.told), *entry.told)
-            args += (ask.id, ask.after, ask.lives, ask.watch)
+            state = (STATE + entry.state.name, entry.state.teller) if entry.state else ("", "")
+            args += (*state, order, claim.seen, claim.takes)
+            args += (len(entry.ended), *entry.ended, len(entry.told), *entry.told, *_watch(ask))
         states = self._run(self._accept, (EVENTS, HELD, FULL), (*self._now(), len(modes), *args))
         return [
             Receipt(new=state == _DONE, released=mode != "hold" if state == _DONE else state == _RELEASED)
@@ -227,7 +187,7 @@ class RedisSink:
             known.deadline.isoformat(),
             known.announced_at.isoformat(),
             lives + int((known.deadline - known.announced_at).total_seconds()),
-            *(asked.id, asked.after, asked.lives, asked.watch),
+            *_watch(asked),
         )
         (state,) = self._run(self._expect, (EXPECTED + known.id, FULL), (*self._now(), *own))
         return Announced(state)
@@ -242,21 +202,23 @@ class RedisSink:
             "digest": unreadable.digest,
             "received_at": callback.received_at.isoformat(),
             "request_id": callback.request_id,
+            "encoding": callback.encoding,
+            "token_id": unreadable.token_id,
+            "order": unreadable.order,
             "request": unreadable.request,
         }
         pairs = [part for pair in entry.items() for part in pair]
         mark = f"{_SEEN}{unreadable.provider}:{unreadable.account}:{callback.channel}:{unreadable.digest}"
         ask = unreadable.ask or _NO_ASK
-        own = (ask.id, ask.after, ask.lives, ask.watch, *pairs)
-        self._run(self._quarantine, (mark, QUARANTINE, FULL), (*self._now(), *own))
+        self._run(self._quarantine, (mark, QUARANTINE, FULL), (*self._now(), *_watch(ask), *pairs))
 
     def refuse(self, provider: str, account: str, channel: str, reason: str, request_id: str) -> None:
-        """Note a refusal, at most 20 a second; the metrics count them all. A hung Redis is left alone for a while."""
+        """Note a refusal, at most 20 a second; the metrics count them all."""
         now = time.monotonic()
         if now < self._refuse_again:
             return
         self._refuse_again = now + _REFUSE_EVERY
-        entry: dict[Any, Any] = {
+        entry = {
             "provider": provider,
             "account": account,
             "channel": channel,
@@ -264,34 +226,29 @@ class RedisSink:
             "request_id": request_id,
             "received_at": datetime.now(UTC).isoformat(),
         }
-        try:
-            self._client.xadd(REFUSED, entry, maxlen=REFUSED_KEPT, approximate=True)
-        except redis.exceptions.RedisError:
-            self._refuse_again = time.monotonic() + _REFUSE_PAUSE
+        pairs = [part for pair in entry.items() for part in pair]
+        self._called(lambda: self._wire.call("XADD", REFUSED, "MAXLEN", "~", REFUSED_KEPT, "*", *pairs))
+
+    def probe(self) -> None:
+        """Raise Unavailable unless a callback could be kept now; a script writes a short-lived key."""
+        self._run(self._try, (FULL, _PROBE), ())
 
     def ready(self) -> None:
-        """Raise Unavailable unless a callback could be kept now; writes a short-lived key, once a second at most."""
-        if time.monotonic() < self._ready_until:
-            return
-        try:
-            with self._client.pipeline(transaction=False) as pipe:
-                pipe.exists(FULL)
-                pipe.set(_PROBE, b"1", px=1000)
-                full, _ = pipe.execute()
-        except redis.exceptions.RedisError as exc:
-            raise _unavailable(exc) from None
-        if full:
-            raise Unavailable(Reason.REDIS_FULL)
-        self._ready_until = time.monotonic() + 1.0
+        """Do as ``probe``, once a second at most."""
+        if time.monotonic() >= self._ready_until:
+            self.probe()
+            self._ready_until = time.monotonic() + 1.0
 
     def _run(self, script: _Script, keys: Sequence[str], args: Sequence[Any]) -> list[int]:
-        answer = self._called(lambda: script.call(self._wire, keys, args))
+        answer, copies = self._called(lambda: script.call(self._wire, keys, args))
         if answer == _IS_FULL:
             raise Unavailable(Reason.REDIS_FULL)
         if answer == _FOREIGN:
             raise Unavailable(Reason.REDIS_REFUSED, "a ulak or rq key has a foreign type")
         if answer == _STALE:
             raise Stale
+        if copies < self._wait_replicas:
+            raise Unavailable(Reason.REPLICAS_MISSING, f"{copies} of {self._wait_replicas}")
         return list(answer) if isinstance(answer, list) else [answer]
 
     def _called(self, call: Callable[[], Any]) -> Any:
@@ -301,12 +258,17 @@ class RedisSink:
             raise _unavailable(exc) from None
 
 
+def _watch(ask: Ask) -> tuple[Any, ...]:
+    return (ask.id, ask.after, ask.lives, ask.watch, "1" if ask.claimed else "0")
+
+
 def _unavailable(exc: redis.exceptions.RedisError) -> Unavailable:
     """Tell "did not answer" from "answered no"; the detail is the error's class or Redis's own error word."""
+    word = error_word(exc)
+    if word == "NOREPLICAS":
+        return Unavailable(Reason.REPLICAS_MISSING, word)
     if isinstance(exc, (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError)) and not isinstance(
         exc, (redis.exceptions.BusyLoadingError, redis.exceptions.AuthenticationError)
     ):
-        return Unavailable(Reason.REDIS_UNREACHABLE, type(exc).__name__)
-    # Redis 6.2 puts the word of a command in a script behind a sentence: "Error running script (...): 1: -OOM ...".
-    word = _ERROR_WORD.search(str(exc))
-    return Unavailable(Reason.REDIS_REFUSED, word[1] if word else type(exc).__name__)
+        return Unavailable(Reason.REDIS_UNREACHABLE, word)
+    return Unavailable(Reason.REDIS_REFUSED, word)
