@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test setup check lint types unit bench bench-confirm lock clean
+.PHONY: run test setup check lint types unit bench bench-confirm bench-spool chaos fuzz lock clean
 
 run: setup ## start everything with sandbox accounts and show events arriving
 	@exec $(BIN)/ulak up --demo $(ARGS)
@@ -36,6 +36,18 @@ bench: setup ## ratios against a bare Flask view and the naive pipeline
 
 bench-confirm: setup ## how many held facts one worker confirms a second
 	$(BIN)/python -m bench.confirm $(ARGS)
+
+chaos: setup ## TRIALS, SEED, SECONDS: kill, cut, fill and stop everything; nothing may be lost, nothing come twice
+	$(BIN)/python -m chaos.run --trials $(or $(TRIALS),1) --seconds $(or $(SECONDS),240) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+mutants: setup ## take out what keeps a promise, one thing at a time, and see that tests or the short run fail
+	$(BIN)/python -m chaos.mutants $(ARGS)
+
+fuzz: setup ## COUNT odd requests at every address: no 500, no forgery taken, no memory lost
+	$(BIN)/python -m chaos.fuzz --count $(or $(COUNT),1000000) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+bench-spool: setup ## how Ulak goes on while Redis stands still, and how it comes back
+	$(BIN)/python -m bench.spool $(ARGS)
 
 lock: ## after a change of dependencies; needs the package uv
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --all-extras --no-emit-index-url \

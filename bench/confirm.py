@@ -28,7 +28,7 @@ from receiver.event import Event, Trust
 from receiver.placing import Placing, Sealed
 from receiver.providers import BY_NAME
 from receiver.routing import CONFIRM
-from receiver.sink import EVENTS, HELD, RedisSink, connect
+from receiver.sink import EVENTS, HELD, RedisSink
 from workers import sandbox
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def _running(command: Sequence[str], env: Mapping[str, str], log: Path) -> Itera
 def _hold(settings: config.Settings, provider_name: str, count: int) -> None:
     """Put *count* different successes on hold, as the receiver would."""
     provider, account = BY_NAME[provider_name], settings.accounts[(provider_name, "shop-asked")]
-    sink = RedisSink(connect(settings.redis_url), settings.dedupe_days)
+    sink = RedisSink.of(settings)
     placing = Placing(settings.routes, settings.reconcile_after[0])
     source = random.Random(1)
     scenario = provider.scenarios["success"]

@@ -132,6 +132,10 @@ class Query(Protocol):
     @property
     def limits(self) -> Limits: ...
     @property
+    def by_order(self) -> bool:
+        """Say whether the API finds a payment by the merchant's order alone."""
+
+    @property
     def exact(self) -> frozenset[Kind]:
         """Kinds whose statements have the very fact key of the callback, so that two facts cannot be confused."""
 

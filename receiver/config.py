@@ -10,24 +10,32 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from marshmallow import Schema, ValidationError, missing
 
-from receiver import faults
+from receiver import address, faults
 from receiver.account import Account, Confirm, Secret
 from receiver.errors import ConfigError
 from receiver.message import Level
 from receiver.ports import Provider, Target
 from receiver.providers import BY_NAME
 from receiver.references import References
-from receiver.routing import CONFIRM, Route
+from receiver.routing import ASK, CONFIRM, Route
 from receiver.settings import RouteSchema, TopSchema, account_schema
 from receiver.signing import hex_hmac_sha256
 
 DEFAULT_REDIS = "redis://127.0.0.1:6379/0"
 DEFAULT_ROUTE = Route(Target("events", "events", "workers.jobs.on_event"))
 DAY = 24 * 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """The keeper's times, in seconds; the defaults bring a job back within two minutes of its worker's death."""
+
+    every: int = 5  # from round to round
+    grace: int = 10  # for so long a job is seen lost before it is put back
+    lease: int = 30  # for so long a keeper that was killed keeps others from acting
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +48,18 @@ class Settings:
     data: Path
     dedupe_days: int = 30
     events_keep: int = DAY  # seconds
+    wait_replicas: int = 0
     data_keys: tuple[bytes, ...] = field(default=(), repr=False)
     metrics_token: Secret | None = None
     reconcile_after: tuple[int, ...] = (120, 600, 3600, 6 * 3600, DAY)  # seconds
+    keeper: Keeping = Keeping()
+    spool_max: int = 1 << 30  # bytes
 
     @property
     def queues(self) -> tuple[str, ...]:
         """Every queue that needs a worker, in the order of the routes."""
         asking = any(account.api for account in self.accounts.values())
-        named = [route.target.queue for route in self.routes] + ([CONFIRM.queue] if asking else [])
+        named = [route.target.queue for route in self.routes] + ([CONFIRM.queue, ASK.queue] if asking else [])
         return tuple(dict.fromkeys(named))
 
 
@@ -106,8 +117,10 @@ class _Reader:
         self._tell(faults.of_accounts(known, dedupe * DAY))
         self._tell(faults.of_routes(found, known))
         redis_url = self._environ.get("REDIS_URL") or DEFAULT_REDIS
-        if not _is_redis(redis_url):
-            self._fault("REDIS_URL", "is no address of a Redis (redis://host:port/db, rediss://… or unix://path)")
+        try:
+            address.read(redis_url)
+        except ValueError as exc:
+            self._fault("REDIS_URL", str(exc))
         token = top.get("metrics_token")
         metrics_token = self._references.token("metrics_token", token) if token else None
         if self._faults:
@@ -119,9 +132,12 @@ class _Reader:
             data=Path(self._environ.get("ULAK_DATA") or self._folder / ".ulak"),
             dedupe_days=dedupe,
             events_keep=top["events_keep"],
+            wait_replicas=top["wait_replicas"],
             data_keys=keys,
             metrics_token=metrics_token,
             reconcile_after=tuple(top["reconcile_after"]),
+            keeper=Keeping(**top["keeper"]),
+            spool_max=top["spool_max"],
         )
 
     def _tell(self, found: Iterable[faults.Fault]) -> None:
@@ -204,14 +220,6 @@ class _Reader:
 def _defaults(schema: Schema) -> dict[str, Any]:
     found = {name: one.load_default for name, one in schema.fields.items() if one.load_default is not missing}
     return {name: value() if callable(value) else value for name, value in found.items()}
-
-
-def _is_redis(address: str) -> bool:
-    try:
-        scheme, port = urlsplit(address).scheme, urlsplit(address).port
-    except ValueError:
-        return False
-    return scheme in {"redis", "rediss", "unix"} and port != 0
 
 
 def _flatten(messages: Any, path: str = "") -> Iterable[tuple[str, str]]:

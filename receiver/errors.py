@@ -10,6 +10,7 @@ ReceiverError
   Quarantined               authentic, but we cannot read it: kept, alerted, answered as stored
   Unavailable               our fault: 503, the provider must try again
   Stale                     what a decision rests on has changed since it was read: read it again
+  Later                     the store does not know what a decision rests on, and passes the entry on to one that does
 
 An error carries a reason word and never a payload, a secret or free text.
 """
@@ -47,7 +48,15 @@ class Reason(StrEnum):
     REDIS_UNREACHABLE = "redis_unreachable"
     REDIS_FULL = "redis_full"
     REDIS_REFUSED = "redis_refused"
+    REPLICAS_MISSING = "replicas_missing"
+    SPOOL_FULL = "spool_full"
+    SPOOL_BUSY = "spool_busy"
+    SPOOL_REFUSED = "spool_refused"
     INTERNAL_ERROR = "internal_error"
+
+
+# The spool itself is the trouble, and not only what it stands in for.
+SPOOL_REASONS = frozenset({Reason.SPOOL_FULL, Reason.SPOOL_BUSY, Reason.SPOOL_REFUSED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,16 +173,41 @@ REASONS: Mapping[Reason, ReasonText] = {
     ),
     Reason.REDIS_UNREACHABLE: ReasonText(
         503,
-        "Redis did not answer in time, so nothing could be kept.",
-        "Check REDIS_URL and the Redis server; whether the provider comes again is in docs/providers.md.",
+        "Redis did not answer in time. Callbacks go to the spool meanwhile; an announced order has to come again.",
+        "Check REDIS_URL and the Redis server.",
     ),
     Reason.REDIS_FULL: ReasonText(
-        503, "Redis is nearly full, so nothing was written.", "Give Redis more memory or let the workers catch up."
+        503,
+        "Redis is nearly full, and nothing is written to it. Callbacks go to the spool meanwhile.",
+        "Give Redis more memory or let the workers catch up.",
     ),
     Reason.REDIS_REFUSED: ReasonText(
         503,
-        "Redis answered with an error (read-only, loading, out of memory, a key of a foreign type).",
+        "Redis answered with an error (read-only, loading, out of memory, a key of a foreign type). Callbacks go to "
+        "the spool meanwhile.",
         "The log line of this request id carries Redis's error word; mend it there.",
+    ),
+    Reason.REPLICAS_MISSING: ReasonText(
+        503,
+        "Too few replicas said in time that they have it (wait_replicas), so it does not count as kept. Callbacks go to "
+        "the spool meanwhile.",
+        "Look at the replicas: INFO replication on the master. What was written there is a duplicate when it comes again.",
+    ),
+    Reason.SPOOL_FULL: ReasonText(
+        503,
+        "Redis is away, and the spool has reached spool_max or the disk is nearly full.",
+        "Bring Redis back; make room on the disk, or raise spool_max. Whether the provider comes again is in "
+        "docs/providers.md.",
+    ),
+    Reason.SPOOL_BUSY: ReasonText(
+        503,
+        "Redis is away, and the spool was busy for half a second: the disk is slow, or somebody has its file open.",
+        "Look at the disk of ULAK_DATA; leave spool.db alone while Ulak runs.",
+    ),
+    Reason.SPOOL_REFUSED: ReasonText(
+        503,
+        "Redis is away, and the spool's file could not be written: no permission, a fault of the disk, a broken file.",
+        "The log line of this request id has the error's name; mend it, or move spool.db away and drain it by hand.",
     ),
     Reason.INTERNAL_ERROR: ReasonText(
         503,
@@ -235,3 +269,7 @@ class Unavailable(_Reasoned):
 
 class Stale(ReceiverError):
     """What a decision rests on has changed since it was read, and nothing was written: read again, decide again."""
+
+
+class Later(ReceiverError):
+    """The store does not know what a decision rests on, and will pass the entry on to one that does."""

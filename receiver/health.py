@@ -1,6 +1,7 @@
 """HTTP beside the callbacks: is it alive, can it keep a callback, what has it counted."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from ipaddress import ip_address
 
 import orjson
@@ -9,27 +10,44 @@ from flask import Flask, Request, Response, request
 from receiver import metrics, signing, web
 from receiver.account import Secret
 from receiver.errors import Reason, Rejected, Unavailable
+from receiver.rows import State
 
 _PROXY_HEADERS = ("Forwarded", "X-Forwarded-For", "X-Real-Ip")
 
 
-def register(app: Flask, ready: Callable[[], None], metrics_token: Secret | None) -> None:
-    """Add ``/healthz``, ``/readyz`` and ``/metrics``. *ready* raises Unavailable where no callback could be kept."""
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """Who could keep a callback; each raises Unavailable where it could not."""
+
+    store: Callable[[], None]
+    spool: Callable[[], None]
+
+    def answer(self) -> tuple[int, dict[str, str]]:
+        """Tell it by a status and a word: who takes callbacks into the spool takes them, but a person is wanted."""
+        try:
+            self.store()
+        except Unavailable as away:
+            try:
+                self.spool()
+            except Unavailable as worse:
+                return 503, {"status": "unavailable", "reason": worse.reason.value}
+            return 200, {"status": "degraded", "reason": away.reason.value}
+        return 200, {"status": "ready"}
+
+
+def register(app: Flask, ready: Ready, spool: Callable[[], State], metrics_token: Secret | None) -> None:
+    """Add ``/healthz``, ``/readyz`` and ``/metrics``; *spool* counts what is in it."""
 
     def healthz() -> Response:
         return _json(200, {"status": "ok"})
 
     def readyz() -> Response:
-        try:
-            ready()
-        except Unavailable as exc:
-            return _json(503, {"status": "unavailable", "reason": exc.reason.value})
-        return _json(200, {"status": "ready"})
+        return _json(*ready.answer())
 
     def exposition() -> Response:
         if not _may_read(request, metrics_token):
             return web.refused(Reason.FORBIDDEN, ("Cache-Control", "no-store"))
-        body, content_type = metrics.exposition()
+        body, content_type = metrics.exposition(spool)
         return Response(body, content_type=content_type)
 
     app.add_url_rule("/healthz", view_func=healthz)

@@ -30,7 +30,12 @@ class Line:
 _INVALID = "Invalid request"
 _ADDRESS = re.compile(r"/callbacks\S*", re.IGNORECASE)
 
-_LEVELS: dict[str, str] = {Outcome.QUARANTINED: "error", Outcome.UNAVAILABLE: "error", Outcome.REFUSED: "warning"}
+_LEVELS: dict[str, str] = {
+    Outcome.QUARANTINED: "error",
+    Outcome.UNAVAILABLE: "error",
+    Outcome.REFUSED: "warning",
+    Outcome.SPOOLED: "warning",
+}
 
 
 def callback(line: Line, milliseconds: float) -> None:

@@ -6,8 +6,13 @@ its first import whether it does so, hence ``prepare`` before anything else and 
 """
 
 import os
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from receiver.errors import Unavailable
+from receiver.rows import State
 
 if TYPE_CHECKING:
     import prometheus_client
@@ -71,11 +76,35 @@ class PrometheusMetrics:
         self._strangers.labels(provider).inc(count)
 
 
-def exposition() -> tuple[bytes, str]:
+class _SpoolGauges:
+    """Counted in the spool's file when they are asked for: it is one for all processes, and some may be gone."""
+
+    def __init__(self, spool: Callable[[], State]) -> None:
+        self._spool = spool
+
+    def collect(self) -> Iterator["prometheus_client.Metric"]:
+        from prometheus_client.core import GaugeMetricFamily  # noqa: PLC0415
+
+        try:
+            state = self._spool()
+        except (OSError, Unavailable):
+            return  # no number is better than a wrong one
+        rows = GaugeMetricFamily("ulak_spool_rows", "Callbacks in the spool, by what they wait for.", labels=["state"])
+        for name, count in (("waiting", state.waiting), ("old", state.old), ("parked", state.parked)):
+            rows.add_metric([name], count)
+        yield rows
+        age = max(0.0, time.time() - state.oldest) if state.oldest else 0.0
+        yield GaugeMetricFamily("ulak_spool_oldest_seconds", "Age of the oldest row that waits.", age)
+        yield GaugeMetricFamily("ulak_spool_bytes", "What the rows take of the spool's file.", state.bytes)
+        yield GaugeMetricFamily("ulak_spool_room_bytes", "What may still come in.", state.room)
+
+
+def exposition(spool: Callable[[], State] = State) -> tuple[bytes, str]:
     """Return what Prometheus scrapes, over all worker processes, and its Content-Type."""
     from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest  # noqa: PLC0415
     from prometheus_client.multiprocess import MultiProcessCollector  # noqa: PLC0415
 
     registry = CollectorRegistry()
     MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    registry.register(_SpoolGauges(spool))
     return generate_latest(registry), CONTENT_TYPE_LATEST

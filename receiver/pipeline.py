@@ -15,9 +15,10 @@ from marshmallow import ValidationError
 
 from receiver import redact
 from receiver.account import Account
-from receiver.errors import Quarantined, Reason, Unavailable, Unverified
+from receiver.errors import SPOOL_REASONS, Quarantined, Reason, Unavailable, Unverified
 from receiver.event import Event, Statement, Trust
 from receiver.expecting import Expectation
+from receiver.failpoints import reach
 from receiver.log import Line
 from receiver.message import CallbackRequest, Notification, Outcome, Reply
 from receiver.placing import Placing, Sealed
@@ -39,7 +40,7 @@ class Endpoint:
 
 
 class NoSpool:
-    """Stands where a local spool will: keeps nothing, so that the provider is asked to try again."""
+    """Stands where a spool would: for those who are not asked again by anybody but themselves."""
 
     def expected(self, provider: str, account: str, order_ref: str) -> Expectation | None:
         del provider, account, order_ref
@@ -76,7 +77,7 @@ class Pipeline:
         except Quarantined as exc:
             settled = self._quarantine(exc, request, endpoint, line)
         else:
-            settled = self._accept(events, request, endpoint)
+            settled = self._accept(events, request, endpoint, line)
             line.events = [event.id for event in events]
         line.outcome = settled.outcome
         return provider.reply(settled, request, account)
@@ -109,29 +110,36 @@ class Pipeline:
             raw=redact.raw_copy(note.fields, channel.kept),
         )
 
-    def _accept(self, events: Sequence[Event], request: CallbackRequest, endpoint: Endpoint) -> Settled:
+    def _accept(self, events: Sequence[Event], request: CallbackRequest, endpoint: Endpoint, line: Line) -> Settled:
         items = [Sealed(event, self.sealer.seal(request, event.id)) for event in events]
         whose = (endpoint.provider, endpoint.account, request.source)
-        receipts, spooled = self._kept(lambda store: self.placing.accept(store, items, *whose))
+        receipts, away = self._kept(lambda store: self.placing.accept(store, items, *whose))
+        released = all(receipt.released for receipt in receipts)
+        if away is not None:
+            # Whether they are new is known when they are drained, and counted there.
+            line.reason, line.detail = away.reason.value, away.detail
+            return Settled(Outcome.SPOOLED, events, released)
         for event, receipt in zip(events, receipts, strict=True):
             if receipt.new:
                 self.metrics.event(event.provider, event.account, event.says.kind)
-        released = all(receipt.released for receipt in receipts)
-        if spooled:
-            return Settled(Outcome.SPOOLED, events, released)
         if not any(receipt.new for receipt in receipts):
             return Settled(Outcome.DUPLICATE, events, released)
         return Settled(Outcome.ACCEPTED if released else Outcome.HELD, events, released)
 
-    def _kept(self, keep: Callable[[EventSink], Kept]) -> tuple[Kept, bool]:
-        """Let the sink keep it, else the spool; say which. Where neither can, raise what is wrong with the sink."""
+    def _kept(self, keep: Callable[[EventSink], Kept]) -> tuple[Kept, Unavailable | None]:
+        """Let the sink keep it, else the spool, and say why not the sink; raise Unavailable where neither can."""
+        reach("accept.before")
         try:
-            return keep(self.sink), False
-        except Unavailable as reason:
+            kept = keep(self.sink)
+        except Unavailable as away:
             try:
-                return keep(self.spool), True
-            except Unavailable:
-                raise reason from None  # what is wrong with Redis is what a person must know
+                return keep(self.spool), away
+            except Unavailable as worse:
+                # A spool that fails too is the trouble: for Redis's it is there. Without one, it is Redis.
+                told = worse if worse.reason in SPOOL_REASONS else away
+                raise Unavailable(told.reason, told.detail or away.detail) from None
+        reach("accept.after")
+        return kept, None
 
     def _quarantine(self, exc: Quarantined, request: CallbackRequest, endpoint: Endpoint, line: Line) -> Settled:
         reason = exc.reason
@@ -139,7 +147,8 @@ class Pipeline:
         names = endpoint.provider.name, endpoint.account.slug
         sealed = self.sealer.seal(request, digest)
         ask = self.placing.doubted(exc.payment_ref, request, endpoint.provider, endpoint.account)
-        unreadable = Unreadable(*names, reason.value, digest, request, sealed, ask)
+        proven = endpoint.token_id, endpoint.order
+        unreadable = Unreadable(*names, reason.value, digest, request, sealed, ask, *proven)
         self._kept(lambda store: store.quarantine(unreadable))
         line.reason = reason.value
         return Settled(Outcome.QUARANTINED)

@@ -100,6 +100,10 @@ class Provider(Protocol):
     def adds_commission(self) -> bool:
         """Say whether a payment in instalments may be more than the order, by a commission that the shopper pays."""
 
+    @property
+    def retries_for(self) -> int:
+        """For how many seconds a callback that was not taken comes again; 0 where no page says that it does."""
+
     def verify(self, request: CallbackRequest, account: Account, token_id: str) -> Sequence[Notification]:
         """
         Prove the callback authentic, all of it, or raise Rejected (or Quarantined, where only the address is proven).
@@ -128,11 +132,19 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What a verdict rests on: who had taken the announced order when it was read, and who takes it now; or nobody."""
+    """What a verdict rests on: what was announced and who had paid it, as it was read, and who pays it now."""
 
     expectation: str
     seen: str = ""
     takes: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """One state of one payment, told once; *teller* is ``callback`` or ``api``, whose fact keys may differ."""
+
+    name: str
+    teller: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +155,7 @@ class Ask:
     after: int
     lives: int
     watch: bytes
+    claimed: bool = False  # it rests on what anybody could claim, and gives way to a question that does not
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +163,8 @@ class Entry:
     """
     An event on its way to the store: its routes, and the exact request bytes, sealed.
 
-    ``ended`` are the watches that it ends, ``told`` those that are told of its kind; ``ask`` begins one.
+    ``ended`` are the watches that it ends, ``told`` those that are told of its kind; ``ask`` begins one. ``judge`` says
+    that it still has to be held against what the shop announced, which decides its routes.
     """
 
     event: Event
@@ -158,9 +172,11 @@ class Entry:
     request: bytes = field(repr=False)
     hold: bool = False
     claim: Claim | None = None
+    state: State | None = None
     ended: tuple[str, ...] = ()
     told: tuple[str, ...] = ()
     ask: Ask | None = None
+    judge: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +189,11 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """An authentic callback that cannot be read, for quarantine."""
+    """
+    An authentic callback that cannot be read, for quarantine.
+
+    ``token_id`` and ``order`` are what the token in its address proved, so that it can be tried again without one.
+    """
 
     provider: str
     account: str
@@ -182,13 +202,19 @@ class Unreadable:
     callback: CallbackRequest
     request: bytes = field(repr=False)
     ask: Ask | None = None
+    token_id: str = ""
+    order: str = ""
 
 
 class EventSink(Protocol):
-    """Where events are kept; the spool of a later version is a second one."""
+    """Where events are kept: Redis, or the spool while that is away."""
 
     def expected(self, provider: str, account: str, order_ref: str) -> Expectation | None:
-        """Return what the shop announced of this order; raise Unavailable where that cannot be told."""
+        """
+        Return what the shop announced of this order; raise Unavailable where that cannot be told.
+
+        A store that never knows raises Later: what it keeps is judged on its way to the one that does.
+        """
 
     def accept(self, entries: Sequence[Entry]) -> Sequence[Receipt]:
         """Dedupe, record and enqueue in one atomic step; raise Unavailable where that fails, Stale by a Claim."""
@@ -197,7 +223,7 @@ class EventSink(Protocol):
         """Keep it once; raise Unavailable where that cannot be done."""
 
     def refuse(self, provider: str, account: str, channel: str, reason: str, request_id: str) -> None:
-        """Note a refusal for people to look at; never raises and never delays the answer for long."""
+        """Note a refusal for people to look at; raise Unavailable where that cannot be done."""
 
 
 class HoldingSink(EventSink, Protocol):

@@ -16,7 +16,10 @@ from receiver.schema import SecretRef, SettingsSchema
 
 SLUG = validate.Regexp(r"^[a-z0-9_-]{1,32}\Z", error="must be 1 to 32 of a-z, 0-9, `_` and `-`")
 _UNITS = {"s": 1, "min": 60, "m": 60, "h": 3600, "d": 24 * 3600}
+_LAST = 7 * 24 * 3600
 _DURATION = re.compile(r"([0-9]{1,6}) ?(s|min|m|h|d)", re.ASCII)
+_SIZES = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+_SIZE = re.compile(r"([0-9]{1,6}) ?(KiB|MiB|GiB)", re.ASCII)
 _KINDS = {"*"} | {kind.value for kind in Kind} | {kind.value.partition(".")[0] + ".*" for kind in Kind}
 _VERDICTS = [*(verdict.value for verdict in Verdict), NO_VERDICT]
 _COVERS = {"status", "amount", "order_ref", "payment_ref", "customer.ref"}
@@ -31,6 +34,17 @@ class Duration(fields.Field[Any]):
         if found is None:
             raise ValidationError("must be a span such as `24 h`, `90 min` or `30 d`")
         return int(found[1]) * _UNITS[found[2]]
+
+
+class Size(fields.Field[Any]):
+    """A size such as ``64 MiB`` or ``1 GiB``, in bytes."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> int:
+        del attr, data, kwargs
+        found = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
+        if found is None:
+            raise ValidationError("must be a size such as `64 MiB` or `1 GiB`")
+        return int(found[1]) * _SIZES[found[2]]
 
 
 class SecretRefs(fields.Field[Any]):
@@ -124,13 +138,26 @@ class RouteSchema(SettingsSchema):
 def _rising(spans: list[int]) -> None:
     if not spans or spans[0] < 1 or any(later <= earlier for earlier, later in pairwise(spans)):
         raise ValidationError("must be at least one span, each longer than the one before, and none of nothing")
+    if spans[-1] > _LAST:
+        raise ValidationError("must not go on for longer than 7 d")
+
+
+class KeeperSchema(SettingsSchema):
+    """The defaults stand in ``receiver.config.Keeping``."""
+
+    every = Duration(validate=validate.Range(min=1))
+    grace = Duration(validate=validate.Range(min=1))
+    lease = Duration(validate=validate.Range(min=3, error="must be at least 3 s: it is renewed once a second"))
 
 
 class TopSchema(SettingsSchema):
     dedupe_days = fields.Integer(strict=True, load_default=30, validate=validate.Range(min=0, max=36500))
     events_keep = Duration(load_default=24 * 3600)
+    wait_replicas = fields.Integer(strict=True, load_default=0, validate=validate.Range(min=0, max=16))
     data_key = SecretRefs()
     metrics_token = SecretRef()
+    keeper = fields.Nested(KeeperSchema, load_default=dict)
+    spool_max = Size(load_default=1 << 30, validate=validate.Range(min=1 << 20, error="must be at least 1 MiB"))
     reconcile_after = fields.List(
         Duration(), load_default=lambda: [120, 600, 3600, 6 * 3600, 24 * 3600], validate=_rising
     )

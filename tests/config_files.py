@@ -120,9 +120,16 @@ REFUSED: list[tuple[str, str, str]] = [
         "for accounts paratika/shop: no route takes the verdicts none",
     ),
     ("route of an unknown verdict", PARATIKA + ROUTE + 'verdicts = ["paid"]\n', "verdicts[0]: Must be one of"),
+    ("a size that is none", 'spool_max = "1 GB"\n' + PARATIKA, "spool_max: must be a size"),
+    ("a spool without room", 'spool_max = "1023 KiB"\n' + PARATIKA, "spool_max: must be at least 1 MiB"),
     ("times to ask that do not grow", 'reconcile_after = ["10 min", "2 min"]\n' + PARATIKA, "reconcile_after: must be"),
     ("no time to ask", "reconcile_after = []\n" + PARATIKA, "reconcile_after: must be at least one span"),
     ("a time to ask of nothing", 'reconcile_after = ["0 s"]\n' + PARATIKA, "reconcile_after: must be"),
+    (
+        "a time to ask that is longer than anybody waits",
+        'reconcile_after = ["2 min", "8 d"]\n' + PARATIKA,
+        "reconcile_after: must not go on for longer than 7 d",
+    ),
     ("result without its secret", PARATIKA + 'result_url = "https://shop.example/r"\n', "result_secret: is required"),
     (
         "result with a fragment",

@@ -32,12 +32,13 @@ class Desk:
     sink: MemorySink = field(default_factory=MemorySink)
     metrics: MemoryMetrics = field(default_factory=MemoryMetrics)
     spool: EventSink = field(default_factory=NoSpool)
+    sealer: Sealer = field(default_factory=Sealer)
     client: FlaskClient = field(init=False)
 
     def __post_init__(self) -> None:
         app = Flask("ulak", static_folder=None)
         known = {(account.provider, account.slug): account for account in self.accounts}
-        pipeline = Pipeline(self.sink, Placing(self.routes, 120), Sealer(), self.metrics, self.spool)
+        pipeline = Pipeline(self.sink, Placing(self.routes, 120), self.sealer, self.metrics, self.spool)
         web.register(app, web.CallbackView(BY_NAME, known, pipeline))
         self.client = app.test_client()
 

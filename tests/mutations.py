@@ -1,11 +1,14 @@
 """Spoils requests: odd bytes, flipped bits, doubled and moved parts, other names, methods and types."""
 
+import contextlib
+import json
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from urllib.parse import parse_qsl
 
 from tests.desk import FORM, JSON
-from tests.samples import Vector
+from tests.samples import SIGNED, Vector
 
 ODD = (
     b"\x00",
@@ -94,7 +97,7 @@ def flip(raw: bytes, rng: random.Random) -> bytes:
 
 
 def delete(raw: bytes, rng: random.Random) -> bytes:
-    at = rng.randrange(len(raw))
+    at = rng.randrange(len(raw) or 1)
     return raw[:at] + raw[at + rng.choice((1, 1, 2, 9)) :]
 
 
@@ -158,3 +161,27 @@ def mutated(sent: Sent, rng: random.Random) -> Sent:
         elif query:
             query = rng.choice(MUTATIONS)(query, rng)
     return Sent(path, method, query, body, content_type)
+
+
+def text(raw: str, charset: str) -> str:
+    """Decode one part as announced, or as the old Turkish senders write."""
+    for encoding in (charset, "windows-1254", "latin-1"):
+        with contextlib.suppress(UnicodeDecodeError):
+            return raw.encode("latin-1").decode(encoding)
+    raise AssertionError("latin-1 takes any byte")
+
+
+def signed_values(provider: str, sent: Sent) -> tuple[str, ...]:
+    """Read what was sent with the standard library, and take out what the provider's hash covers."""
+    if sent.method.upper() == "POST" and provider == "payguru-phs":
+        fields = json.loads(sent.body.decode("utf-8-sig"), parse_int=str, parse_float=str)
+    else:
+        raw = sent.query if sent.method.upper() == "GET" else sent.body
+        pairs = parse_qsl(raw.decode("latin-1"), keep_blank_values=True, encoding="latin-1", max_num_fields=1000)
+        charset = "iso-8859-9" if "8859-9" in sent.content_type else "utf-8"
+        fields = {text(name, charset): text(value, charset) for name, value in pairs}
+    if provider == "paratika":
+        fields = {name.lower(): value for name, value in fields.items()}
+        return tuple(fields.get(name.lower(), "") for name in SIGNED["paratika"])
+    # The hash joins these without a border (EVENTS: Trust), so the joined text is what it proves.
+    return ("".join(fields.get(name, "") for name in SIGNED[provider]),)

@@ -120,7 +120,7 @@ def test_an_api_without_credentials_may_be_plain_http(path: Path) -> None:
     api = '[accounts.api]\nbase_url = "http://api.example"\nmerchant_id = "1"\nservice_id = "2"\n'
     live = 'data_key = "env:DATA"\n' + PAYGURU.replace("test = true\n", "")
 
-    assert load(path, live + api).queues == ("events", "ulak-confirm")
+    assert load(path, live + api).queues == ("events", "ulak-confirm", "ulak-ask")
 
 
 def test_the_queue_of_our_own_questions_is_no_route_s(path: Path) -> None:
@@ -218,6 +218,22 @@ def test_an_address_of_no_redis_is_a_fault(path: Path, address: str) -> None:
     assert only_fault(path, PARATIKA, REDIS_URL=address).startswith("REDIS_URL: is no address of a Redis")
 
 
+def test_sentinels_may_stand_for_redis_and_a_fault_among_them_names_no_password(path: Path) -> None:
+    settings = load(path, PARATIKA, REDIS_URL="redis+sentinel://:pass@a,b,c/m")
+
+    assert "pass" not in repr(settings)
+    told = only_fault(path, PARATIKA, REDIS_URL="redis+sentinel://:pass@a,b,c")
+    assert told.startswith("REDIS_URL: names no master")
+    assert "pass@" not in told
+
+
+def test_replicas_are_waited_for_where_that_is_wanted(path: Path) -> None:
+    assert load(path, PARATIKA).wait_replicas == 0
+    assert load(path, "wait_replicas = 2\n" + PARATIKA).wait_replicas == 2
+    assert only_fault(path, "wait_replicas = -1\n" + PARATIKA).startswith("wait_replicas: Must be")
+    assert only_fault(path, "wait_replicas = true\n" + PARATIKA).startswith("wait_replicas: Not a valid integer")
+
+
 def test_a_slug_may_be_used_once_by_each_provider(path: Path) -> None:
     assert len(load(path, PARATIKA + PAYNET + PHS).accounts) == 3
 
@@ -240,3 +256,8 @@ def test_settings_show_no_secret(path: Path) -> None:
     shown = repr(settings)
     assert [name for name, secret in ENV.items() if secret and secret in shown] == []
     assert repr(bytes.fromhex(ENV["DATA"])) not in shown
+
+
+@pytest.mark.parametrize(("text", "size"), [("1024 KiB", 1 << 20), ("64MiB", 64 << 20), ("2 GiB", 2 << 30)])
+def test_a_size_is_written_as_people_write_it(path: Path, text: str, size: int) -> None:
+    assert load(path, f'spool_max = "{text}"\n' + PARATIKA).spool_max == size

@@ -20,7 +20,11 @@ from receiver.message import Level
 from receiver.ports import Provider
 from receiver.providers import PROVIDERS
 from receiver.settings import RouteSchema, TopSchema, account_schema
+from workers.chores import Done
 from workers.comparing import What
+from workers.doctor.checking import Check
+from workers.doctor.checks import EVERY
+from workers.quarantine import WHY_NOT
 
 ROOT = Path(__file__).parent.parent
 PAGES = (
@@ -104,6 +108,20 @@ def test_why_there_is_no_answer_is_explained_in_the_words_of_the_code(trouble: T
 @pytest.mark.parametrize("what", list(What))
 def test_what_differs_from_a_list_is_explained(what: What) -> None:
     assert f"| `{what}` |" in section(page("docs/operations.md"), "Reconciliation by a day's list")
+
+
+@pytest.mark.parametrize("check", EVERY, ids=lambda check: check.word)
+def test_what_the_doctor_finds_is_explained_in_the_words_of_the_code(check: Check[Any]) -> None:
+    found = [row for row in rows(section(page("docs/operations.md"), "The doctor")) if row[0] == f"`{check.word}`"]
+
+    assert [[f"`{check.word}`", check.severity, check.what, check.why, check.remedy]] == found
+
+
+@pytest.mark.parametrize("word", WHY_NOT)
+def test_why_a_callback_stays_in_quarantine_is_explained_in_the_words_of_the_code(word: str) -> None:
+    found = [row for row in rows(section(page("docs/operations.md"), "Quarantine")) if row[0] == f"`{word}`"]
+
+    assert [[f"`{word}`", *WHY_NOT[word]]] == found
 
 
 @pytest.mark.parametrize("name", sorted({*settings_of(TopSchema())}))
@@ -231,7 +249,7 @@ def test_every_command_that_a_page_tells_to_type_exists(path: Path) -> None:
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_option_of_a_command_exists(path: Path) -> None:
     for line in path.read_text("utf-8").splitlines():
-        found = re.search(r"(?<![\w./-])(?:\.venv/bin/)?ulak ([a-z]+)(?: (tail|show))?\b([^`|;]*)", line)
+        found = re.search(r"(?<![\w./-])(?:\.venv/bin/)?ulak ([a-z]+)(?: (tail|show|retry))?\b([^`|;]*)", line)
         if found is None or found[1] not in main.commands:
             continue
         command = main.commands[found[1]]
@@ -275,3 +293,8 @@ def test_the_tour_names_the_account_for_the_sandbox_has_two(page: str) -> None:
 
     assert commands
     assert [command for command in commands if "--account shop-tr" not in command] == []
+
+
+@pytest.mark.parametrize("word", [*Done, "acts", "lost_lease", "no_answer", "failed"])
+def test_a_word_of_the_keeper_is_explained(word: str) -> None:
+    assert f"`{word}`" in section(page("docs/operations.md"), "The keeper")

@@ -1,5 +1,6 @@
 """Beside the callbacks: alive, ready, counted."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from receiver.account import Secret
 from receiver.errors import Reason, Unavailable
 from receiver.pipeline import NoSpool, Pipeline
 from receiver.placing import Placing
+from receiver.rows import State
 from receiver.seal import Sealer
 from tests.memory import MemoryMetrics, MemorySink
 
@@ -18,14 +20,17 @@ TOKEN = "metrics-token-0123456789"
 
 
 def nothing_wrong() -> None:
-    """Redis would answer."""
+    """It would keep a callback."""
 
 
-def client_of(ready: Any = nothing_wrong, token: str = "") -> FlaskClient:
+def client_of(
+    ready: Any = nothing_wrong, token: str = "", spool: Any = nothing_wrong, state: Any = State
+) -> FlaskClient:
     app = Flask("ulak", static_folder=None)
     pipeline = Pipeline(MemorySink(), Placing((), 120), Sealer(), MemoryMetrics(), NoSpool())
     web.register(app, web.CallbackView({}, {}, pipeline))
-    health.register(app, ready, Secret("env:METRICS", token.encode()) if token else None)
+    metrics_token = Secret("env:METRICS", token.encode()) if token else None
+    health.register(app, health.Ready(ready, spool), state, metrics_token)
     return app.test_client()
 
 
@@ -34,11 +39,15 @@ def metrics_status(client: FlaskClient, address: str = "127.0.0.1", **headers: s
     return client.get("/metrics", headers=sent, environ_overrides={"REMOTE_ADDR": address}).status_code
 
 
-def test_alive_is_alive_whatever_redis_does() -> None:
-    def away() -> None:
-        raise Unavailable(Reason.REDIS_UNREACHABLE)
+def failing(reason: Reason) -> Callable[[], None]:
+    def ready() -> None:
+        raise Unavailable(reason, "detail")
 
-    answer = client_of(away).get("/healthz")
+    return ready
+
+
+def test_alive_is_alive_whatever_redis_does() -> None:
+    answer = client_of(failing(Reason.REDIS_UNREACHABLE)).get("/healthz")
 
     assert (answer.status_code, answer.json) == (200, {"status": "ok"})
     assert answer.headers["Cache-Control"] == "no-store"
@@ -49,13 +58,21 @@ def test_ready_means_that_a_callback_could_be_kept() -> None:
 
 
 @pytest.mark.parametrize("reason", [Reason.REDIS_UNREACHABLE, Reason.REDIS_FULL, Reason.REDIS_REFUSED])
-def test_not_ready_says_why(reason: Reason) -> None:
-    def away() -> None:
-        raise Unavailable(reason, "detail")
+def test_degraded_means_that_the_spool_keeps_callbacks_and_says_why(reason: Reason) -> None:
+    answer = client_of(failing(reason)).get("/readyz")
 
-    answer = client_of(away).get("/readyz")
+    assert (answer.status_code, answer.json) == (200, {"status": "degraded", "reason": reason.value})
+
+
+@pytest.mark.parametrize("reason", [Reason.SPOOL_FULL, Reason.SPOOL_BUSY, Reason.SPOOL_REFUSED])
+def test_not_ready_says_what_is_wrong_with_the_spool(reason: Reason) -> None:
+    answer = client_of(failing(Reason.REDIS_UNREACHABLE), spool=failing(reason)).get("/readyz")
 
     assert (answer.status_code, answer.json) == (503, {"status": "unavailable", "reason": reason.value})
+
+
+def test_a_spool_that_is_broken_is_no_matter_while_redis_answers() -> None:
+    assert client_of(spool=failing(Reason.SPOOL_REFUSED)).get("/readyz").json == {"status": "ready"}
 
 
 def test_a_fault_of_ours_is_503_and_not_a_missing_page() -> None:

@@ -41,10 +41,10 @@ def test_other_lines_are_json_too(logged: Lines) -> None:
         (Outcome.ACCEPTED, "info"),
         (Outcome.DUPLICATE, "info"),
         (Outcome.HELD, "info"),
-        (Outcome.SPOOLED, "info"),
         (Outcome.QUARANTINED, "error"),
         (Outcome.UNAVAILABLE, "error"),
         (Outcome.REFUSED, "warning"),
+        (Outcome.SPOOLED, "warning"),
     ],
 )
 def test_what_a_person_must_look_at_is_an_error(outcome: Outcome, level: str, logged: Lines) -> None:

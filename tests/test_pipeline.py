@@ -38,6 +38,7 @@ class Trying:
     name = "trying"
     title = "for tests"
     adds_commission = False
+    retries_for = 0
     channels: Mapping[str, Channel] = {}
     settings = SettingsSchemas(SettingsSchema(), SettingsSchema(), frozenset(), frozenset())
     scenarios: Mapping[str, Any] = {}

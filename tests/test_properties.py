@@ -4,11 +4,9 @@ What holds for any bytes: no status of 500 or more, and nothing unauthentic is k
 The mutations come from a seeded generator, so that a failure can be repeated: its message names seed and request.
 """
 
-import contextlib
 import json
 import random
 from functools import cache
-from urllib.parse import parse_qsl
 
 import pytest
 from hypothesis import given, settings
@@ -22,7 +20,7 @@ from receiver.schema import moment, money
 from tests import proof
 from tests.desk import Desk
 from tests.lines import unheard
-from tests.mutations import Sent, mutated, sent_of
+from tests.mutations import Sent, mutated, sent_of, signed_values
 from tests.samples import PROOF, SIGNED, Vector, readable
 
 EACH = 5_000  # mutated requests for each of 11 channels
@@ -48,30 +46,6 @@ def channels() -> dict[tuple[str, str], list[Vector]]:
     return found
 
 
-def text(raw: str, charset: str) -> str:
-    """Decode one part as announced, or as the old Turkish senders write."""
-    for encoding in (charset, "windows-1254", "latin-1"):
-        with contextlib.suppress(UnicodeDecodeError):
-            return raw.encode("latin-1").decode(encoding)
-    raise AssertionError("latin-1 takes any byte")
-
-
-def signed_values(vector: Vector, sent: Sent) -> tuple[str, ...]:
-    """Read what was sent with the standard library, and take out what the provider's hash covers."""
-    if sent.method.upper() == "POST" and vector.provider == "payguru-phs":
-        fields = json.loads(sent.body.decode("utf-8-sig"), parse_int=str, parse_float=str)
-    else:
-        raw = sent.query if sent.method.upper() == "GET" else sent.body
-        pairs = parse_qsl(raw.decode("latin-1"), keep_blank_values=True, encoding="latin-1", max_num_fields=1000)
-        charset = "iso-8859-9" if "8859-9" in sent.content_type else "utf-8"
-        fields = {text(name, charset): text(value, charset) for name, value in pairs}
-    if vector.provider == "paratika":
-        fields = {name.lower(): value for name, value in fields.items()}
-        return tuple(fields.get(name.lower(), "") for name in SIGNED["paratika"])
-    # The hash joins these without a border (EVENTS: Trust), so the joined text is what it proves.
-    return ("".join(fields.get(name, "") for name in SIGNED[vector.provider]),)
-
-
 @pytest.mark.parametrize("key", channels(), ids="-".join)
 def test_no_mutation_is_a_500_and_none_changes_what_is_covered(key: tuple[str, str]) -> None:
     desk = Desk()
@@ -92,7 +66,7 @@ def test_no_mutation_is_a_500_and_none_changes_what_is_covered(key: tuple[str, s
                 assert stored, told
                 assert sent.path.strip("/") == original.path.strip("/"), told
                 if vector.provider in SIGNED:
-                    assert signed_values(vector, original) == signed_values(vector, sent), told
+                    assert signed_values(vector.provider, original) == signed_values(vector.provider, sent), told
             else:
                 assert not stored, told
 

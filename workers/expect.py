@@ -20,7 +20,7 @@ from receiver import announcing, config
 from receiver.errors import Reason, Rejected
 from receiver.placing import Placing
 from receiver.providers import BY_NAME
-from receiver.sink import Announced, RedisSink, connect
+from receiver.sink import Announced, RedisSink
 
 
 class AnnouncementError(ValueError):
@@ -84,7 +84,7 @@ def announce(at: Announcing, sent: Mapping[str, object]) -> str:
 
 def opened(settings: config.Settings) -> Announcing:
     """Connect at the first announcement, to the Redis of *settings*."""
-    sink = RedisSink(connect(settings.redis_url), settings.dedupe_days)
+    sink = RedisSink.of(settings)
     return Announcing(settings, sink, Placing(settings.routes, settings.reconcile_after[0]))
 
 

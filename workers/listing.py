@@ -23,7 +23,7 @@ from receiver.placing import Placing
 from receiver.providers import BY_NAME
 from receiver.queries import LISTS, QUERIES
 from receiver.schema import TURKEY
-from receiver.sink import EVENTS, FACT, HELD, RedisSink, connect
+from receiver.sink import EVENTS, FACT, HELD, RedisSink
 from workers import streams
 from workers.comparing import Comparison, Difference, Received, What, compare, doubtful, ids
 from workers.desk import Desk
@@ -124,7 +124,7 @@ class Report:
 
 def desk_of(settings: Settings, client: redis.Redis) -> Desk:
     """Return a desk for a command; what it puts in goes over the sink's own connection."""
-    sink = RedisSink(connect(settings.redis_url), settings.dedupe_days)
+    sink = RedisSink.of(settings)
     return Desk(settings, sink, Placing(settings.routes, settings.reconcile_after[0]), client, Questions(client))
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import redis
 
+from receiver import connection
 from workers.supervisor import Child
 
 _LONGEST_SOCKET = 100  # bytes; the kernel takes 107
@@ -63,7 +64,7 @@ def url(socket: Path) -> str:
 
 def wait(address: str, patience: float = _PATIENCE) -> bool:
     """Say whether a Redis answers at *address* within *patience* seconds."""
-    client = redis.Redis.from_url(address, socket_connect_timeout=1, socket_timeout=1)
+    client = connection.client(address, socket_connect_timeout=1, socket_timeout=1)
     until = time.monotonic() + patience
     while time.monotonic() < until:
         try:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import redis
 
-from receiver.sink import RedisSink, connect
+from receiver.connection import connect
+from receiver.sink import RedisSink
 from workers import sandbox
 
 from .harness import Receiver, RedisServer, receiving

@@ -2,6 +2,7 @@
 
 import os
 import time
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -32,3 +33,15 @@ def linger_once(event: dict[str, Any]) -> None:
     """Hang in the first run, so that somebody can kill it; be done in the second."""
     if _note(event) == 1:
         time.sleep(60)
+
+
+def take_a_moment(event: dict[str, Any]) -> None:
+    """Be busy long enough that somebody can kill the worker above."""
+    _note(event)
+    time.sleep(2)
+
+
+def put_down(event: dict[str, Any]) -> None:
+    """Write the event's subject into a file, which no failover of Redis takes back."""
+    with Path(os.environ["PUT_DOWN"]).open("a", encoding="utf-8") as notes:
+        notes.write(f"{event['subject']}\n")

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -270,6 +271,17 @@ class Receiver:
 
         (line,) = until(find, f"a log line of {wanted}")
         return line
+
+
+def is_told(receiver: Receiver, code: int, **said: str) -> None:
+    """Wait until both workers say so: each asks once a second at most, and knows of a failure by its own."""
+    with ThreadPoolExecutor(8) as senders:
+
+        def agreed() -> bool:
+            answers = list(senders.map(lambda _: receiver.get("/readyz"), range(16)))
+            return all((one.status, one.json()) == (code, said) for one in answers)
+
+        until(agreed, f"/readyz says {said}")
 
 
 def gunicorn(port: int, *more: str) -> list[str]:

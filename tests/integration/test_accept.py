@@ -10,6 +10,7 @@ import orjson
 import pytest
 import redis
 
+from receiver.breaker import Breaker
 from receiver.errors import Reason, Unavailable
 from receiver.ports import Entry, Receipt, Target
 from receiver.routing import CONFIRM
@@ -501,6 +502,9 @@ class TestQuarantine:
                 b"digest": b"body".hex().encode(),
                 b"received_at": b"2026-11-22T00:00:00+00:00",
                 b"request_id": b"r1",
+                b"encoding": b"utf-8",
+                b"token_id": b"",
+                b"order": b"",
                 b"request": SEALED,
             }
         ]
@@ -564,31 +568,23 @@ class TestRefusals:
 
         assert REFUSED_KEPT <= client.xlen(REFUSED) <= REFUSED_KEPT + 200
 
-    def test_are_lost_without_an_error_where_redis_is_away(
+    def test_tell_that_redis_is_away_so_that_nobody_else_tries_it(
         self, own_redis: RedisServer, sinks: Callable[..., RedisSink]
     ) -> None:
         sink = sinks(own_redis)
         own_redis.kill()
+        breaker = Breaker(sink)
+        breaker.refuse(*self.WORDS)
 
-        sink.refuse(*self.WORDS)
+        assert breaker.away is not None
+        assert breaker.away.reason is Reason.REDIS_UNREACHABLE
 
-    def test_wait_once_for_a_redis_that_hangs_and_not_again(
-        self, own_redis: RedisServer, sinks: Callable[..., RedisSink]
-    ) -> None:
-        sink = sinks(own_redis)
-        sink.refuse(*self.WORDS)
-        own_redis.pause()
-
-        begun = time.monotonic()
-        for _ in range(50):
-            sink.refuse(*self.WORDS)
-        assert time.monotonic() - begun < 1.5
-        own_redis.resume()
-
-    def test_are_lost_without_an_error_on_a_replica_or_a_foreign_key(
+    def test_are_lost_without_an_error_on_a_foreign_key_and_keep_nobody_off(
         self, sink: RedisSink, client: redis.Redis
     ) -> None:
         client.set(REFUSED, "not a stream")
+        breaker = Breaker(sink)
+        breaker.refuse(*self.WORDS)
 
-        sink.refuse(*self.WORDS)
+        assert breaker.away is None
         assert client.get(REFUSED) == b"not a stream"

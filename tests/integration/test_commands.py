@@ -17,6 +17,8 @@ from receiver.errors import REASONS
 from receiver.providers import PROVIDERS
 from receiver.sending import Sending
 from receiver.sink import EVENTS
+from workers.doctor.checks import EVERY
+from workers.quarantine import WHY_NOT
 
 from .conftest import write_config
 from .harness import (
@@ -113,12 +115,12 @@ class TestProvidersAndExplain:
                 assert address in told.stdout
                 assert any(row["address"].startswith(address) for row in rows)
 
-    def test_explain_knows_every_reason_and_why_an_api_gave_no_answer(self) -> None:
+    def test_explain_knows_every_word_that_it_may_be_asked_about(self) -> None:
         every = orjson.loads(ulak("explain", "--json", env=environment()).stdout)
 
-        assert set(every) == {*REASONS, *TROUBLES}
-        assert len(every) == len(REASONS) + len(TROUBLES)
-        assert {name for name, told in every.items() if told["status"] is None} == set(TROUBLES)
+        findings = [check.word for check in EVERY]
+        assert sorted(every) == sorted((*REASONS, *TROUBLES, *WHY_NOT, *findings))
+        assert {name for name, told in every.items() if told["status"]} == set(REASONS)
         assert [name for name, told in every.items() if not (told["meaning"] and told["remedy"])] == []
 
     def test_explain_tells_of_one_word(self) -> None:
@@ -132,11 +134,13 @@ class TestProvidersAndExplain:
         assert trouble.stdout == f"api_refused\n  {meaning}\n  {remedy}\n"
         assert orjson.loads(machine.stdout) == {"api_refused": {"status": None, "meaning": meaning, "remedy": remedy}}
 
-    def test_explain_lists_both_kinds_of_words_apart(self) -> None:
-        reasons, troubles = ulak("explain", env=environment()).stdout.split("\n\n")
+    def test_explain_lists_the_kinds_of_words_apart(self) -> None:
+        reasons, troubles, stays, findings = ulak("explain", env=environment()).stdout.split("\n\n")
 
         assert re.findall(r"^(\w+) \(\d{3}\)$", reasons, re.MULTILINE) == list(REASONS)
         assert re.findall(r"^(\w+)$", troubles, re.MULTILINE) == list(TROUBLES)
+        assert re.findall(r"^(\w+)$", stays, re.MULTILINE) == list(WHY_NOT)
+        assert re.findall(r"^(\w+)$", findings, re.MULTILINE) == [check.word for check in EVERY]
 
 
 class TestUsage:
@@ -239,9 +243,12 @@ class TestSimulate:
         assert done.returncode == 1
         assert "nobody answers at http://127.0.0.1:" in done.stderr
 
-    def test_ends_with_1_where_the_receiver_could_not_keep_it(self, receiver: Receiver, client: redis.Redis) -> None:
-        client.set("ulak:full", "1")
-        done = ulak("simulate", "paynet", "success", "--to", receiver.base, "--json", env=receiver.env)
+    def test_ends_with_1_where_the_receiver_could_not_keep_it(
+        self, own_receiver: Receiver, own_redis: RedisServer
+    ) -> None:
+        (own_receiver.config.parent / "spool.db").mkdir()
+        own_redis.kill()
+        done = ulak("simulate", "paynet", "success", "--to", own_receiver.base, "--json", env=own_receiver.env)
 
         assert done.returncode == 1
         assert orjson.loads(done.stdout)["status"] == 503

@@ -20,7 +20,7 @@ from receiver.message import CallbackRequest
 from receiver.providers import BY_NAME
 from receiver.sink import EVENTS, EXPECTED, HELD, WATCH
 
-from .harness import ROOT, Receiver, RedisServer, Response, call, got, receiving, run_stock_worker, ulak, until
+from .harness import ROOT, Receiver, RedisServer, Response, call, got, is_told, receiving, run_stock_worker, ulak, until
 
 pytestmark = pytest.mark.integration
 
@@ -169,7 +169,7 @@ def mobile(order: str, payment: str, **changes: str) -> dict[str, str]:
 
 
 def scheduled(client: redis.Redis) -> list[str]:
-    found: Any = client.zrange("rq:scheduled:ulak-confirm", 0, -1)
+    found: Any = client.zrange("rq:scheduled:ulak-ask", 0, -1)
     return [job.decode() for job in found]
 
 
@@ -264,6 +264,8 @@ class TestAnnouncement:
 
         assert (answer.status, answer.json()["error"], answer.headers["Retry-After"]) == (503, "redis_full", "30")
         assert not list(shop.client.scan_iter(EXPECTED + "*"))
+        shop.client.delete("ulak:full")
+        is_told(shop.receiver, 200, status="ready")
 
     def test_over_a_key_of_a_foreign_type_is_503(self, shop: Shop) -> None:
         shop.announced("paratika", "A-1")

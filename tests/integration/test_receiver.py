@@ -106,12 +106,6 @@ def mobile(receiver: Receiver, number: object, **more: str) -> str:
     return f"/callbacks/payguru/shop-tr/transaction/{receiver.secret('payguru_token')}?{urlencode(query)}"
 
 
-def not_ready(receiver: Receiver) -> object:
-    """Return what /readyz says as soon as it is no more than a second old."""
-    (said,) = until(lambda: [sent for sent in [receiver.get("/readyz")] if sent.status == 503], "it is not ready")
-    return said.json()
-
-
 def curl(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["curl", "-sS", *words], capture_output=True, text=True, timeout=60, check=False)
 
@@ -348,103 +342,6 @@ class TestSecrets:
             assert b" 200 " not in answer.partition(b"\r\n")[0]
             until(lambda: receiver.get(mobile(receiver, 2)).status == 200, "the next callback is served")
             self.assert_kept(receiver, before)
-
-
-class TestRedisAway:
-    def test_while_it_hangs_every_callback_is_asked_to_come_again_within_2_seconds(
-        self, own_receiver: Receiver, own_redis: RedisServer
-    ) -> None:
-        warm(own_receiver, own_redis)
-        answers: list[tuple[float, int, Response]] = []
-        stop = threading.Event()
-
-        def traffic(first: int) -> None:
-            for number in range(first, first + 100_000):
-                if stop.is_set():
-                    return
-                begun = time.monotonic()
-                answers.append((begun, number, own_receiver.get(mobile(own_receiver, number))))
-
-        threads = [threading.Thread(target=traffic, args=(one,)) for one in (100_000, 200_000)]
-        for one in threads:
-            one.start()
-        try:
-            until(lambda: len(answers) > 20, "traffic")
-            own_redis.pause()
-            paused = time.monotonic()
-            until(lambda: sum(begun > paused for begun, _, _ in answers) >= 6, "answers while Redis hangs")
-            resumed = time.monotonic()
-            own_redis.resume()
-            until(lambda: answers[-1][2].status == 200, "callbacks are accepted again")
-        finally:
-            own_redis.resume()
-            stop.set()
-            for one in threads:
-                one.join()
-
-        while_away = [one for begun, _, one in answers if begun > paused and begun + one.seconds < resumed]
-        assert len(while_away) >= 6
-        for answer in while_away:
-            assert answer.status == 503
-            assert answer.headers["Retry-After"] == "30"
-            assert answer.json()["error"] == "redis_unreachable"
-            assert answer.seconds < 2
-        with own_redis.client() as client:
-            written = entries(client, EVENTS)
-            kept = {orjson.loads(fields[b"event"])["subject"] for fields in written}
-            assert len(written) == len(kept) == queued(client)
-        assert {f"M-{number}" for _, number, one in answers if one.status == 200} <= kept
-
-    def test_killed_means_503_and_started_again_means_accepted(
-        self, own_receiver: Receiver, own_redis: RedisServer
-    ) -> None:
-        assert own_receiver.get(mobile(own_receiver, 1)).status == 200
-        own_redis.kill()
-
-        away = own_receiver.get(mobile(own_receiver, 2))
-        assert away.status == 503
-        assert away.headers["Retry-After"] == "30"
-        assert away.seconds < 2
-        page = own_receiver.post(PARATIKA, form(WITH_3D))
-        assert page.status == 503
-        assert page.headers["Retry-After"] == "30"
-        assert page.headers["Content-Type"].startswith("text/html")
-        line = own_receiver.line(away)
-        assert (line["level"], line["outcome"], line["reason"]) == ("error", "unavailable", "redis_unreachable")
-        assert own_receiver.get("/healthz").status == 200
-        assert not_ready(own_receiver) == {"status": "unavailable", "reason": "redis_unreachable"}
-
-        own_redis.start()
-        until(lambda: own_receiver.get("/readyz").status == 200, "it is ready")
-        assert own_receiver.get(mobile(own_receiver, 2)).status == 200
-        with own_redis.client() as client:
-            assert queued(client) == 2
-
-    def test_a_callback_that_was_written_after_its_time_out_is_a_duplicate_when_sent_again(
-        self, own_receiver: Receiver, own_redis: RedisServer
-    ) -> None:
-        warm(own_receiver, own_redis)
-        own_redis.pause()
-        try:
-            unknown = own_receiver.get(mobile(own_receiver, 1))
-        finally:
-            own_redis.resume()
-        assert unknown.status == 503
-        with own_redis.client() as client:
-            until(lambda: client.xlen(EVENTS) == 1, "what was sent before the time-out is applied")
-
-            again = own_receiver.get(mobile(own_receiver, 1))
-            assert (again.status, again.body) == (200, b"OK")
-            assert own_receiver.line(again)["outcome"] == "duplicate"
-            assert client.xlen(EVENTS) == queued(client) == 1
-
-    def test_that_is_full_means_503_and_a_reason(self, receiver: Receiver, client: redis.Redis) -> None:
-        client.set("ulak:full", "1")
-        answer = receiver.get(mobile(receiver, 1))
-
-        assert (answer.status, answer.json()["error"]) == (503, "redis_full")
-        assert not_ready(receiver) == {"status": "unavailable", "reason": "redis_full"}
-        assert queued(client) == 0
 
 
 class TestBadInput:
