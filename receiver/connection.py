@@ -25,7 +25,6 @@ SOCKET_TIMEOUT = 0.5
 _ASK_TIMEOUT = 0.2  # for one sentinel; they are asked one after the other
 _REPLICA_PATIENCE = 300  # milliseconds that WAIT may take; shorter than we wait for an answer
 _CONFIRMED_FOR = 1.0  # seconds; sentinels take at least as long to find out that a master is gone
-
 _PAUSE = 0.2  # seconds between two looks for a master
 
 # What a server says that is, or just became, a replica; and one that misses its replicas, as a master does that is cut

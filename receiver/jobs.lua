@@ -24,10 +24,12 @@ local function foreign(key, wanted)
 end
 
 local function save(id, queue, call, text, status)
-  -- The argument's JSON is put between RQ's [callable, instance, args, kwargs] as it is, and not sent twice.
+  -- The argument's JSON is put between RQ's [callable, instance, args, kwargs] as it is, and not sent twice. RQ takes a
+  -- job without a field for its heartbeat for one that is done, and the first heartbeat before its start deletes it.
   redis.call('HSET', ARGV[5] .. id, 'created_at', ARGV[1], 'enqueued_at', ARGV[1], 'origin', queue, 'status', status,
     'description', call, 'data', '["' .. call .. '",null,[' .. text .. '],{}]', 'timeout', ARGV[7],
-    'result_ttl', ARGV[8], 'failure_ttl', ARGV[9], 'retries_left', ARGV[10], 'retry_intervals', ARGV[11])
+    'result_ttl', ARGV[8], 'failure_ttl', ARGV[9], 'retries_left', ARGV[10], 'retry_intervals', ARGV[11],
+    'last_heartbeat', '')
   redis.call('SADD', ARGV[6], ARGV[4] .. queue)
 end
 

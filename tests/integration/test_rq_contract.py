@@ -111,6 +111,18 @@ class TestJobFetch:
         assert queue.job_ids == []
 
 
+    def test_finds_it_after_a_heartbeat_that_came_before_its_start(self, sink: RedisSink, client: redis.Redis) -> None:
+        """RQ deletes a job that has no field for it: the write that says `started` may be lost, and its worker live."""
+        before = fetch(client, accept(sink, ORDERS))
+        asker = worker.build("orders", client)
+        asker.register_birth()
+        asker.maintain_heartbeats(before, asker.prepare_execution(before))
+
+        after = fetch(client, before.id)
+        assert after.args == before.args
+        assert after.last_heartbeat is not None
+
+
 class TestQueue:
     def test_lists_the_jobs_in_order(self, sink: RedisSink, client: redis.Redis, queue: Queue) -> None:
         expected = [accept(sink, ORDERS, f"A-{number}") for number in range(3)]
