@@ -189,9 +189,10 @@ REASONS: Mapping[Reason, ReasonText] = {
     ),
     Reason.REPLICAS_MISSING: ReasonText(
         503,
-        "Too few replicas said in time that they have it (wait_replicas), so it does not count as kept. Callbacks go to "
-        "the spool meanwhile.",
-        "Look at the replicas: INFO replication on the master. What was written there is a duplicate when it comes again.",
+        "Too few replicas said in time that they have it (wait_replicas), so it does not count as kept. Callbacks go "
+        "to the spool meanwhile.",
+        "Look at the replicas: INFO replication on the master. What was written there is a duplicate when it comes "
+        "again.",
     ),
     Reason.SPOOL_FULL: ReasonText(
         503,

@@ -2,8 +2,8 @@
 A turn among processes and threads: ``flock`` on a file, waited for no longer than a deadline.
 
 A blocking ``flock`` knows no deadline, and asking again and again would let the luckiest win. So where the lock stays
-taken for more than a moment, a thread of our own waits in the kernel's queue for whoever asked; if that one has given up
-meanwhile, it gives the lock back. The kernel takes the lock from a process that dies.
+taken for more than a moment, a thread of our own waits in the kernel's queue for whoever asked; if that one has given
+up meanwhile, it gives the lock back. The kernel takes the lock from a process that dies.
 """
 
 import fcntl
@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from queue import SimpleQueue
-
 
 _MOMENT = 0.0002  # seconds
 _TRIES = 20

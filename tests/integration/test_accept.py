@@ -123,6 +123,7 @@ class TestNewFact:
             b"failure_ttl": str(JOB_FAILURE_TTL).encode(),
             b"retries_left": b"5",
             b"retry_intervals": b"[0,10,60,300,900]",
+            b"last_heartbeat": b"",
         }
         assert client.ttl(f"rq:job:{job_id(one)}") == -1
 

@@ -110,12 +110,11 @@ class TestJobFetch:
         again.cancel()
         assert queue.job_ids == []
 
-
     def test_finds_it_after_a_heartbeat_that_came_before_its_start(self, sink: RedisSink, client: redis.Redis) -> None:
         """RQ deletes a job that has no field for it: the write that says `started` may be lost, and its worker live."""
         before = fetch(client, accept(sink, ORDERS))
         asker = worker.build("orders", client)
-        asker.register_birth()
+        asker.register_birth()  # type: ignore[no-untyped-call]
         asker.maintain_heartbeats(before, asker.prepare_execution(before))
 
         after = fetch(client, before.id)
