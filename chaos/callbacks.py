@@ -126,7 +126,7 @@ class Making:
         else:
             provider = self.dice.choice(tuple(BY_NAME.values()))
             made = self._callback(provider, PLAIN, self.dice.choice(tuple(provider.scenarios)))
-        return replace(made, repeats=self.dice.choice((0, 0, 1, 1, 2, 4)))
+        return replace(made, repeats=self.dice.choice((0, 0, 1, 2, 3, 6)))
 
     def _callback(self, provider: Provider, slug: str, name: str, changes: Mapping[str, str] | None = None) -> Callback:
         account = self.settings.accounts[provider.name, slug]

@@ -92,8 +92,8 @@ MUTANTS = (
     Mutant(
         "the keeper's care for jobs whose worker is gone",
         "workers/lost.lua",
-        "if ARGV[4] ~= 'back' then return lost and 1 or 2 end",
-        "if ARGV[4] == 'back' then return 0 else return lost and 1 or 2 end",
+        "if ARGV[3] ~= 'back' then return lost and 1 or 2 end",
+        "if ARGV[3] == 'back' then return 0 else return lost and 1 or 2 end",
         ("tests/integration/test_keeper.py",),
     ),
 )

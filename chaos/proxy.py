@@ -1,8 +1,8 @@
 """
 Between Ulak and Redis: ``python -m chaos.proxy LISTEN UPSTREAM SEED``; both are unix sockets.
 
-Orders come as lines on standard input: ``FAULT SHARE`` sets one for the connections that are used from now on (SHARE of
-a hundred commands meet it), ``none`` ends it. It speaks no Redis: it sees bytes that come and go.
+Orders come as lines on standard input: ``FAULT SHARE`` sets one (SHARE of a hundred pieces that come by meet it),
+``none`` ends it. It speaks no Redis: it sees bytes that come and go.
 
     swallow   the request arrives, its answer and all that follow on this connection do not
     cut       the connection ends in the middle of a request
@@ -16,84 +16,126 @@ import asyncio
 import random
 import sys
 from dataclasses import dataclass, field
+from typing import Any
 
-_CHUNK = 1 << 16
 _LONGEST_DELAY = 1.5
 
 
 @dataclass
-class Proxy:
-    upstream: str
+class Faults:
+    """What is to go wrong at the moment."""
+
     dice: random.Random
-    fault: str = "none"
+    name: str = "none"
     share: float = 0.0
-    pairs: set[asyncio.Task[None]] = field(default_factory=set)
 
-    def strikes(self, *faults: str) -> bool:
-        return self.fault in faults and self.dice.random() * 100 < self.share
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Carry one connection until either side ends it."""
-        try:
-            above, beyond = await asyncio.open_unix_connection(self.upstream)
-        except OSError:
-            writer.transport.abort()
-            return
-        ways = [asyncio.create_task(self._requests(reader, beyond)), asyncio.create_task(self._answers(above, writer))]
-        try:
-            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for way in ways:
-                way.cancel()
-            await asyncio.gather(*ways, return_exceptions=True)
-            for end in (writer, beyond):
-                end.transport.abort()
-
-    async def _requests(self, reader: asyncio.StreamReader, beyond: asyncio.StreamWriter) -> None:
-        while chunk := await reader.read(_CHUNK):
-            if self.strikes("cut"):
-                beyond.write(chunk[: self.dice.randrange(len(chunk))])
-                await beyond.drain()
-                return
-            beyond.write(chunk)
-            await beyond.drain()
-
-    async def _answers(self, above: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while chunk := await above.read(_CHUNK):
-            if self.strikes("swallow"):
-                while await above.read(_CHUNK):  # until somebody loses patience
-                    pass
-                return
-            if self.strikes("tear"):
-                writer.write(chunk[: self.dice.randrange(len(chunk))])
-                await writer.drain()
-                return
-            if self.strikes("delay"):
-                await asyncio.sleep(self.dice.uniform(0, _LONGEST_DELAY))
-            writer.write(chunk)
-            await writer.drain()
+    def strike(self, *names: str) -> bool:
+        return self.name in names and self.dice.random() * 100 < self.share
 
     async def obey(self) -> None:
         """Take orders until whoever started us is gone."""
-        loop = asyncio.get_running_loop()
         orders = asyncio.StreamReader()
+        loop = asyncio.get_running_loop()
         await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(orders), sys.stdin)
         while line := await orders.readline():
-            self.fault, _, share = line.decode().strip().partition(" ")
+            self.name, _, share = line.decode().strip().partition(" ")
             self.share = float(share or 0)
 
 
-async def main(listen: str, upstream: str, seed: str) -> None:
-    proxy = Proxy(upstream, random.Random(seed))
+class _End(asyncio.Protocol):
+    """One end of a connection; what it gets goes to the other one."""
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    transport: Any = None
+    other: _End | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        del exc
+        if self.other and self.other.transport:
+            self.other.transport.close()
+
+    def pass_on(self, data: bytes) -> None:
+        if self.other:
+            self.other.transport.write(data)
+
+    def end_in(self, data: bytes, dice: random.Random) -> None:
+        """Let a part of it through, and end."""
+        self.pass_on(data[: dice.randrange(len(data))])
+        self.transport.close()
+
+
+@dataclass(eq=False)
+class Beyond(_End):
+    """Redis's end: answers."""
+
+    faults: Faults
+    is_silent: bool = False
+    late: asyncio.Queue[bytes] | None = None  # once one answer is late, all behind it wait for their turn
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def data_received(self, data: bytes) -> None:
+        if self.is_silent:
+            return
+        if self.faults.strike("swallow"):
+            self.is_silent = True
+        elif self.faults.strike("tear"):
+            self.end_in(data, self.faults.dice)
+        elif self.late is not None:
+            self.late.put_nowait(data)
+        elif self.faults.strike("delay"):
+            self.late = asyncio.Queue()
+            self.late.put_nowait(data)
+            self.tasks.add(asyncio.create_task(self._deliver(self.late)))
+        else:
+            self.pass_on(data)
+
+    async def _deliver(self, late: asyncio.Queue[bytes]) -> None:
+        await asyncio.sleep(self.faults.dice.uniform(0, _LONGEST_DELAY))
+        while not late.empty():
+            self.pass_on(late.get_nowait())
+        self.late = None
+
+
+@dataclass(eq=False)
+class Near(_End):
+    """Ulak's end: requests."""
+
+    faults: Faults
+    upstream: str
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.transport.pause_reading()
+        self.tasks.add(asyncio.create_task(self._connect()))
+
+    async def _connect(self) -> None:
         try:
-            await proxy.serve(reader, writer)
+            loop = asyncio.get_running_loop()
+            _, self.other = await loop.create_unix_connection(lambda: Beyond(self.faults), self.upstream)
         except OSError:
-            writer.transport.abort()
+            self.transport.abort()
+            return
+        self.other.other = self
+        if self.transport.is_closing():
+            self.other.transport.close()
+        else:
+            self.transport.resume_reading()
 
-    async with await asyncio.start_unix_server(serve, listen):
-        await proxy.obey()
+    def data_received(self, data: bytes) -> None:
+        if self.faults.strike("cut"):
+            self.end_in(data, self.faults.dice)
+        else:
+            self.pass_on(data)
+
+
+async def main(listen: str, upstream: str, seed: str) -> None:
+    faults = Faults(random.Random(seed))
+    loop = asyncio.get_running_loop()
+    async with await loop.create_unix_server(lambda: Near(faults, upstream), listen):
+        await faults.obey()
 
 
 if __name__ == "__main__":

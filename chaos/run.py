@@ -61,15 +61,15 @@ def main(words: Sequence[str] | None = None) -> int:
             say(f"{'failovers, ' if plan.failover else ''}seed {plan.seed}")
             results.append(Trial(plan).run())
             print(report.text(results[-1:]), flush=True)
+            if given.json:  # after each, for a long run may be cut short
+                given.json.parent.mkdir(parents=True, exist_ok=True)
+                given.json.write_text(json.dumps(report.document(results), indent=1) + "\n", encoding="utf-8")
     except ChaosError as exc:
         say(f"chaos: {exc}")
         return 1
     for found in (results[: given.trials], results[given.trials :]):
         if len(found) > 1:
             print("\nall together\n" + report.text(found))
-    if given.json:
-        given.json.parent.mkdir(parents=True, exist_ok=True)
-        given.json.write_text(json.dumps(report.document(results), indent=1) + "\n", encoding="utf-8")
     return 0 if all(result.is_good for result in results) else 1
 
 
